@@ -1,0 +1,83 @@
+"""The ``cmpc`` command. Each command is a file of this folder with an ``Options`` dataclass and ``run(options)``.
+
+Only the file of the command that was asked for is imported, so that ``cmpc --help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from types import ModuleType
+
+COMMANDS: dict[str, str] = {
+    "segment": "masks of expressions in photos",
+    "prepare": "turn a benchmark or your own data into tables",
+    "vocabulary": "make a vocabulary, and word embeddings for it",
+    "train": "train a model",
+    "evaluate": "test a model on a split",
+    "import-tf": "turn the authors' TensorFlow checkpoint into a model folder",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command; returns the exit status: 0, 1 for failed work, 2 for wrong use, 130 after Ctrl-C."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in arguments
+    arguments = [argument for argument in arguments if argument != "--debug"]
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(_help())
+        return 0 if arguments else 2
+    if arguments[0] == "--version":
+        from importlib.metadata import version
+
+        print(f"cmpc {version('cmpc')}")
+        return 0
+    name = arguments[0]
+    if name not in COMMANDS:
+        print(f"cmpc: there is no command {name!r}; the commands are {', '.join(COMMANDS)}.", file=sys.stderr)
+        return 2
+    return _run(name, arguments[1:], debug)
+
+
+def _run(name: str, arguments: list[str], debug: bool) -> int:
+    import tyro
+
+    from cmpc.errors import UsageError, UserError
+
+    module: ModuleType = importlib.import_module(f"cmpc.cli.{name.replace('-', '_')}")
+    try:
+        options = tyro.cli(module.Options, args=arguments, prog=f"cmpc {name}", description=module.__doc__)
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else 2
+    try:
+        module.run(options)
+    except UserError as error:
+        if debug:
+            raise
+        print(f"cmpc {name}: {error}", file=sys.stderr)
+        return 2 if isinstance(error, UsageError) else 1
+    except KeyboardInterrupt:
+        if debug:
+            raise
+        print(f"cmpc {name}: stopped.", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return 0
+
+
+def _help() -> str:
+    width = max(map(len, COMMANDS))
+    commands = "\n".join(f"  {name:<{width}}  {what}" for name, what in COMMANDS.items())
+    return (
+        "usage: cmpc COMMAND ...\n\n"
+        "Referring image segmentation: an image and an expression in, the mask of what it refers to out.\n\n"
+        f"commands:\n{commands}\n\n"
+        "options:\n"
+        "  --debug    show the traceback of an error (any command)\n"
+        "  --version  print the version\n\n"
+        "'cmpc COMMAND --help' explains a command."
+    )

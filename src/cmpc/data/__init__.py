@@ -1,0 +1,1 @@
+"""Prepared data: tables, vocabulary, image and mask transforms."""

@@ -1,0 +1,1 @@
+"""Where prepared tables come from: one file for each layout that users have."""

@@ -1,0 +1,1 @@
+"""Evaluation: metrics, protocols, post-processing, reports."""

@@ -1,0 +1,245 @@
+"""From an image and expressions to masks: what most users need of this package."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from huggingface_hub import ModelHubMixin, snapshot_download
+from numpy.typing import NDArray
+from PIL import Image
+
+from cmpc.data.images import from_array, from_pillow, read_image
+from cmpc.data.transforms import images_to_tensor, letterbox_image, undo_letterbox
+from cmpc.data.vocabulary import Vocabulary, pad_tokens, tokenize
+from cmpc.errors import UserError
+from cmpc.model_folder import MODEL_FILES, load_model_folder, write_model_files
+from cmpc.models import CMPC, ImageFeatures
+from cmpc.prediction import Prediction
+
+ImageSource = str | Path | bytes | NDArray | Image.Image
+"""A path, the bytes of a file, an array (H, W) or (H, W, 3 or 4) of uint8 or uint16 in RGB order, or a PIL image."""
+
+EXPRESSIONS_AT_ONCE = 8
+"""More expressions are asked in several rounds, which bounds the memory."""
+
+
+@dataclass(frozen=True)
+class EncodedImage:
+    """An image that the network has seen: expressions about it are answered from here."""
+
+    features: ImageFeatures
+    """What the network keeps of it."""
+    height: int
+    """Height of the image in pixels."""
+    width: int
+    """Width of the image in pixels."""
+
+
+class Segmenter(
+    ModelHubMixin, library_name="cmpc", pipeline_tag="image-segmentation", tags=["referring-image-segmentation"]
+):
+    """Finds what referring expressions refer to.
+
+    >>> segmenter = Segmenter.load("runs/first/best")
+    >>> predictions = segmenter.predict("photo.jpg", ["left man", "white frisbee"])
+    >>> predictions[0].mask  # bool (H, W)
+
+    The image is seen once, however many expressions are asked::
+
+        segmenter.set_image("photo.jpg")
+        segmenter.predict(expressions="left man")
+        segmenter.predict(expressions="the dog behind him")
+    """
+
+    def __init__(self, model: CMPC, vocabulary: Vocabulary) -> None:
+        self.model = model.eval()
+        self.vocabulary = vocabulary
+        self._image: EncodedImage | None = None
+
+    @staticmethod
+    def load(path_or_hub_id: str | Path, *, device: torch.device | str = "cpu") -> Segmenter:
+        """Loads a model from a folder, or from the Hugging Face hub (``"organisation/name"``).
+
+        Raises:
+            UserError: there is no such model, or it is damaged.
+        """
+        return Segmenter.from_pretrained(str(path_or_hub_id), device=device)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network runs."""
+        return self.model.score.weight.device
+
+    def set_image(self, image: ImageSource) -> EncodedImage:
+        """Sees an image, so that ``predict`` answers expressions about it without seeing it again.
+
+        Returns:
+            The seen image; ``predict`` takes it in the place of an image as well.
+
+        Raises:
+            UserError: the image is missing or broken.
+        """
+        self._image = self._encode([_pixels(image)])[0]
+        return self._image
+
+    def predict(
+        self,
+        image: ImageSource | EncodedImage | None = None,
+        expressions: str | Sequence[str] = (),
+        *,
+        threshold: float = 0.5,
+    ) -> list[Prediction]:
+        """The masks of expressions about one image.
+
+        Args:
+            image: the image; None for the one given to ``set_image``.
+            expressions: one expression or several.
+            threshold: pixels at least this likely form the mask, 0..1.
+
+        Returns:
+            One prediction for each expression, in their order.
+
+        Raises:
+            UserError: an image is missing or broken, an expression is empty.
+        """
+        encoded = self._image if image is None else image
+        if encoded is None:
+            raise UserError("there is no image: give one to predict, or to set_image before it.")
+        if not isinstance(encoded, EncodedImage):
+            encoded = self._encode([_pixels(encoded)])[0]
+        expressions = [expressions] if isinstance(expressions, str) else list(expressions)
+        return self._answer([encoded], [expressions], threshold)[0]
+
+    def predict_batch(
+        self,
+        images: Sequence[ImageSource],
+        expressions: Sequence[Sequence[str]],
+        *,
+        threshold: float = 0.5,
+    ) -> list[list[Prediction]]:
+        """The masks of expressions about several images, which the network sees as one batch.
+
+        Args:
+            images: B images, of any sizes.
+            expressions: for each image its expressions.
+            threshold: pixels at least this likely form the mask, 0..1.
+
+        Returns:
+            For each image the predictions of its expressions. They are those that ``predict`` gives one by one.
+
+        Raises:
+            UserError: an image is missing or broken, an expression is empty.
+        """
+        if len(images) != len(expressions):
+            raise ValueError(
+                f"every image needs its expressions, got {len(images)} images and {len(expressions)} lists"
+            )
+        if not images:
+            return []
+        return self._answer(self._encode([_pixels(image) for image in images]), expressions, threshold)
+
+    def words(self, expression: str) -> list[str]:
+        """The words of an expression as the network reads them.
+
+        Raises:
+            UserError: there is none.
+        """
+        words = tokenize(expression)[: self.model.config.max_words]
+        if not words:
+            raise UserError(
+                f"the expression {expression!r} holds no word: say what to look for, such as 'the left man'."
+            )
+        return words
+
+    @torch.inference_mode()
+    def _encode(self, images: list[NDArray[np.uint8]]) -> list[EncodedImage]:
+        config = self.model.config.image
+        squares = [letterbox_image(image, config.size, config.resize) for image in images]
+        features = self.model.encode_image(images_to_tensor(squares, config, self.device))
+        return [EncodedImage(features.select(number), *image.shape[:2]) for number, image in enumerate(images)]
+
+    @torch.inference_mode()
+    def _answer(
+        self, images: Sequence[EncodedImage], expressions: Sequence[Sequence[str]], threshold: float
+    ) -> list[list[Prediction]]:
+        """Predictions for each image; all expressions are checked before the first is asked."""
+        if not 0 <= threshold <= 1:
+            raise UserError(f"the threshold must lie between 0 and 1, got {threshold}.")
+        words = [[self.words(expression) for expression in asked] for asked in expressions]
+        answers: list[list[Prediction]] = []
+        for image, asked, asked_words in zip(images, expressions, words, strict=True):
+            answers.append([])
+            for start in range(0, len(asked), EXPRESSIONS_AT_ONCE):
+                some = slice(start, start + EXPRESSIONS_AT_ONCE)
+                answers[-1] += self._answer_some(image, asked[some], asked_words[some], threshold)
+        return answers
+
+    def _answer_some(
+        self, image: EncodedImage, expressions: Sequence[str], words: list[list[str]], threshold: float
+    ) -> list[Prediction]:
+        ids = [self.vocabulary.encode(expression, self.model.config.max_words) for expression in expressions]
+        tokens = torch.from_numpy(pad_tokens(ids)).to(self.device)
+        output = self.model.comprehend(
+            image.features,
+            self.model.encode_expression(tokens),
+            torch.zeros(len(expressions), dtype=torch.int64, device=self.device),
+        )
+        logits, types = output.logits.float().cpu(), output.word_types.float().cpu().numpy()
+        return [
+            Prediction(
+                expression=expression,
+                probability=_sigmoid(undo_letterbox(logits[row].numpy(), image.height, image.width)),
+                threshold=threshold,
+                words=tuple(words[row]),
+                word_types=types[row, : len(words[row])],
+                unknown_words=tuple(self.vocabulary.unknown_words(expression)),
+            )
+            for row, expression in enumerate(expressions)
+        ]
+
+    def _save_pretrained(self, save_directory: Path) -> None:
+        write_model_files(save_directory, self.model, self.vocabulary)
+
+    @classmethod
+    def _from_pretrained(  # the hub's mixin calls this with keywords
+        cls, *, model_id: str, device: torch.device | str = "cpu", **download: Any
+    ) -> Segmenter:
+        folder = Path(model_id)
+        if not folder.exists() and _may_be_on_the_hub(model_id):
+            folder = _download(model_id, download)
+        loaded = load_model_folder(folder, device)
+        return cls(loaded.model, loaded.vocabulary)
+
+
+def _may_be_on_the_hub(name: str) -> bool:
+    return name.count("/") <= 1 and not name.startswith((".", "/", "~"))
+
+
+def _download(model_id: str, download: dict[str, Any]) -> Path:
+    known = {"revision", "cache_dir", "force_download", "local_files_only", "token"}
+    options = {name: value for name, value in download.items() if name in known}
+    try:
+        return Path(snapshot_download(model_id, allow_patterns=list(MODEL_FILES), **options))
+    except (OSError, ValueError) as error:  # the hub's own errors are OSErrors, a malformed name is a ValueError
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise UserError(
+            f"there is no model {model_id!r}: no such folder here, and the hub could not give it ({reason})."
+        ) from None
+
+
+def _pixels(image: ImageSource) -> NDArray[np.uint8]:
+    """RGB, uint8, (H, W, 3), upright."""
+    if isinstance(image, np.ndarray):
+        return from_array(image)
+    if isinstance(image, Image.Image):
+        return from_pillow(image)
+    return read_image(image, exif_rotation=True)
+
+
+def _sigmoid(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    return torch.from_numpy(logits).sigmoid().numpy()

@@ -1,0 +1,1 @@
+"""Training: the recipe, losses, schedules, checkpoints."""

@@ -1,0 +1,196 @@
+"""What holds for every network of the family, whatever its preset, its ablations, the size of images and batches."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cmpc.models import CMPC, LEVELS, BackboneConfig, ModelConfig, SegmentationOutput, preset
+
+TINY = {
+    "vocabulary_size": 50,
+    "embedding_channels": 12,
+    "word_channels": 16,
+    "word_type_channels": 8,
+    "multimodal_channels": 12,
+    "fusion_channels": 10,
+}
+
+
+def tiny(name: str, **changes: object) -> ModelConfig:
+    """A preset with few channels, so that a test takes milliseconds."""
+    config = preset(name, **TINY)
+    backbone = dataclasses.replace(config.backbone, channels=(16, 16, 24, 32), blocks=(1, 1, 1, 1))
+    if name == "paper":
+        config = dataclasses.replace(config, peephole_grid=(8, 8))
+    else:
+        config = dataclasses.replace(config, refinement_channels=8)
+    return dataclasses.replace(config, backbone=backbone, **changes)
+
+
+CONFIGURATIONS = {
+    "paper": tiny("paper"),
+    "small": tiny("small"),
+    "without entity perception": tiny("paper", entity_perception=False),
+    "without relation-aware reasoning": tiny("paper", relation_reasoning=False),
+    "without word-type gating": tiny("small", word_type_gating=False),
+    "without exchange": tiny("small", exchange_rounds=0),
+    "one round of exchange": tiny("paper", exchange_rounds=1),
+    "sum instead of ConvLSTM": tiny("paper", conv_lstm=False),
+    "bare": tiny(
+        "small",
+        entity_perception=False,
+        relation_reasoning=False,
+        exchange_rounds=0,
+        conv_lstm=False,
+        refinement_channels=0,
+    ),
+}
+
+
+@pytest.fixture(params=CONFIGURATIONS)
+def model(request: pytest.FixtureRequest) -> CMPC:
+    return build(CONFIGURATIONS[request.param])
+
+
+def build(config: ModelConfig) -> CMPC:
+    """A network with random weights; batch norms get statistics, so that they do something."""
+    torch.manual_seed(0)
+    model = CMPC(config)
+    for buffers in (module for name, module in model.named_modules() if name.rpartition(".")[2].startswith("bn")):
+        buffers.running_mean.normal_(std=0.1)
+        buffers.running_var.uniform_(0.5, 2.0)
+    return model.eval()
+
+
+def random_input(
+    *, images: int = 2, height: int = 64, width: int = 64, words: tuple[int, ...] = (3, 1, 5)
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(images * height + width)
+    pixels = torch.randn(images, 3, height, width, generator=generator)
+    tokens = torch.zeros(len(words), max(words), dtype=torch.int64)
+    for row, count in enumerate(words):
+        tokens[row, :count] = torch.randint(1, 50, (count,), generator=generator)
+    return pixels, tokens, torch.arange(len(words)) % images
+
+
+def assert_same(output: SegmentationOutput, row: int, alone: SegmentationOutput) -> None:
+    torch.testing.assert_close(output.logits[row], alone.logits[0], rtol=1e-4, atol=1e-4)
+    for level in LEVELS:
+        torch.testing.assert_close(output.side_logits[level][row], alone.side_logits[level][0], rtol=1e-4, atol=1e-4)
+
+
+@torch.inference_mode()
+def test_logits_have_the_size_of_the_images(model: CMPC) -> None:
+    pixels, tokens, image_index = random_input(height=64, width=96)
+    output = model(pixels, tokens, image_index)
+    assert output.logits.shape == (3, 64, 96)
+    assert {level: logits.shape for level, logits in output.side_logits.items()} == dict.fromkeys(LEVELS, (3, 64, 96))
+    assert output.word_types.shape == (3, 5, 4)
+    assert torch.isfinite(output.logits).all()
+
+
+@torch.inference_mode()
+def test_result_does_not_depend_on_the_batch_the_padding_or_the_order(model: CMPC) -> None:
+    pixels, tokens, image_index = random_input(images=2, words=(3, 1, 5, 2))
+    together = model(pixels, tokens, image_index)
+    for row, count in enumerate((3, 1, 5, 2)):
+        image = pixels[image_index[row]][None]
+        assert_same(together, row, model(image, tokens[row : row + 1, :count], torch.tensor([0])))
+        padded = torch.nn.functional.pad(tokens[row : row + 1], (0, 7))
+        assert_same(together, row, model(image, padded, torch.tensor([0])))
+    order = torch.tensor([2, 0, 3, 1])
+    reordered = model(pixels.flip(0), tokens[order], 1 - image_index[order])
+    torch.testing.assert_close(reordered.logits, together.logits[order], rtol=1e-4, atol=1e-4)
+
+
+@torch.inference_mode()
+def test_steps_can_be_taken_one_by_one(model: CMPC) -> None:
+    pixels, tokens, image_index = random_input()
+    features, expressions = model.encode_image(pixels), model.encode_expression(tokens)
+    output = model.comprehend(features, expressions.select(torch.tensor([1, 2])), image_index[1:])
+    torch.testing.assert_close(output.logits, model(pixels, tokens, image_index).logits[1:], rtol=1e-4, atol=1e-4)
+
+
+@settings(max_examples=15, deadline=None)
+@given(height=st.integers(33, 90), width=st.integers(33, 90), name=st.sampled_from(["paper", "small"]))
+@torch.inference_mode()
+def test_any_image_size_works(height: int, width: int, name: str) -> None:
+    pixels, tokens, image_index = random_input(height=height, width=width)
+    output = build(CONFIGURATIONS[name])(pixels, tokens, image_index)
+    assert output.logits.shape == (3, height, width)
+    assert torch.isfinite(output.logits).all()
+
+
+@torch.inference_mode()
+def test_expression_without_words_gives_finite_logits(model: CMPC) -> None:
+    pixels, tokens, image_index = random_input()
+    tokens[1] = 0
+    output = model(pixels, tokens, image_index)
+    assert torch.isfinite(output.logits).all()
+    assert not output.word_types[1].any()
+
+
+def test_every_parameter_that_trains_gets_a_gradient(model: CMPC) -> None:
+    pixels, tokens, image_index = random_input()
+    output = model.train()(pixels, tokens, image_index)
+    (output.logits.sum() + sum(logits.sum() for logits in output.side_logits.values())).backward()
+    missing = {name for name, value in model.named_parameters() if value.requires_grad and value.grad is None}
+    # without gating no word type is used, except by a loss on the types themselves
+    assert model.config.word_type_gating or missing == {
+        f"language.{layer}.{kind}" for layer in ("word_type_hidden", "word_type") for kind in ("weight", "bias")
+    }
+    assert not model.config.word_type_gating or not missing
+
+
+def test_frozen_batch_norm_of_the_paper_keeps_its_statistics_in_training() -> None:
+    model = build(CONFIGURATIONS["paper"])
+    before = {name: value.clone() for name, value in model.named_buffers()}
+    model.train()(*random_input()).logits.sum().backward()
+    assert all(torch.equal(value, before[name]) for name, value in model.named_buffers())
+    assert not any("bn" in name for name, _ in model.named_parameters())
+
+
+def test_configuration_survives_json(model: CMPC) -> None:
+    assert ModelConfig.from_dict(model.config.to_dict()) == model.config
+
+
+def test_unknown_configuration_field_is_refused_by_name() -> None:
+    with pytest.raises(ValueError, match="unknown ModelConfig field: wormhole"):
+        ModelConfig.from_dict({"wormhole": 1})
+
+
+def test_wrong_layouts_are_named() -> None:
+    model = build(CONFIGURATIONS["small"])
+    pixels, tokens, image_index = random_input()
+    with pytest.raises(ValueError, match=r"\(B, 3, H, W\) float.*add a batch axis"):
+        model.encode_image(pixels[0])
+    with pytest.raises(ValueError, match=r"\(E, N\) int64"):
+        model.encode_expression(tokens.float())
+    with pytest.raises(ValueError, match="one image for each of the 3 expressions"):
+        model(pixels, tokens, image_index[:2])
+
+
+def test_presets_have_the_published_and_the_promised_size() -> None:
+    # 118,661,113 of the original less its step variable, plus the LSTM's second bias, which is zero
+    with torch.device("meta"):
+        paper, small = CMPC(preset("paper")), CMPC(preset("small"))
+    assert sum(value.numel() for value in paper.state_dict().values()) == 118_661_113 - 1 + 4_000
+    assert sum(value.numel() for value in small.parameters()) < 12_000_000
+
+
+def test_stride_may_sit_in_either_convolution() -> None:
+    for stride_in in ("1x1", "3x3"):
+        backbone = dataclasses.replace(CONFIGURATIONS["paper"].backbone, stride_in=stride_in)
+        model = build(dataclasses.replace(CONFIGURATIONS["paper"], backbone=backbone))
+        assert model(*random_input()).logits.shape == (3, 64, 64)
+
+
+def test_backbone_fields_are_strict() -> None:
+    with pytest.raises(ValueError, match="unknown BackboneConfig field: depth"):
+        ModelConfig.from_dict({"backbone": {"depth": 5}})
+    assert BackboneConfig().kind == "deeplab_resnet101"
