@@ -68,7 +68,7 @@ class Segmenter(
         Raises:
             UserError: there is no such model, or it is damaged.
         """
-        return Segmenter.from_pretrained(str(path_or_hub_id), device=device)
+        return Segmenter._from_pretrained(model_id=str(path_or_hub_id), device=device)
 
     @property
     def device(self) -> torch.device:

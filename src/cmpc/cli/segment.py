@@ -1,0 +1,181 @@
+"""Find what referring expressions refer to in photos: masks as PNG, COCO RLE and polygons, drawn over the photo.
+
+cmpc segment photo.jpg "the left man" "white frisbee" --model MODEL --out FOLDER
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
+
+from cmpc.errors import UsageError, UserError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from rich.console import Console
+
+    from cmpc.prediction import Prediction
+    from cmpc.segmenter import Segmenter
+
+PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
+
+
+@dataclass
+class Options:
+    """What to segment and where to write."""
+
+    arguments: Annotated[
+        tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="PHOTO [PHOTO ...] EXPRESSION ...")
+    ]
+    """Photos first, then expressions. A photo is a file, a folder of photos, or a text file with one path a line."""
+    model: str
+    """Folder of the model, or its name on the Hugging Face hub."""
+    out: Path
+    """Folder for the results: for each photo an overlay PNG, a mask PNG per expression, and a JSON file."""
+    threshold: float = 0.5
+    """Pixels at least this likely form the mask, 0 to 1."""
+    device: str = "auto"
+    """Where to compute: auto, cpu, cuda, cuda:1, mps."""
+
+
+def run(options: Options) -> None:
+    """Segments every photo with every expression; a broken photo among several does not stop the others."""
+    photos, expressions = split_arguments(options.arguments)
+    start = time.perf_counter()
+    from rich.console import Console
+
+    from cmpc.devices import choose_device
+    from cmpc.segmenter import Segmenter
+
+    console = Console(stderr=True, highlight=False)
+    segmenter = Segmenter.load(options.model, device=choose_device(options.device))
+    for expression in expressions:
+        segmenter.words(expression)
+        if unknown := segmenter.vocabulary.unknown_words(expression):
+            names = ", ".join(repr(word) for word in unknown)
+            console.print(f"[yellow]The model does not know {names} and answers {expression!r} without.[/yellow]")
+    console.print(f"model loaded in {time.perf_counter() - start:.2f} s")
+    failures: list[str] = []
+    for name, photo in _names(photos).items():
+        try:
+            _segment(segmenter, photo, name, expressions, options, console)
+        except UserError as error:
+            failures.append(str(error))
+    if len(failures) < len(photos):
+        console.print(f"results in {options.out}")
+    if len(photos) > 1 and failures:
+        raise UserError(f"{len(failures)} of {len(photos)} photos failed, the others are done; first: {failures[0]}")
+    if failures:
+        raise UserError(failures[0])
+
+
+def split_arguments(arguments: Sequence[str]) -> tuple[list[Path], list[str]]:
+    """Photos and expressions: the first argument is a photo, and so are those after it that exist or look like one."""
+    photos: list[Path] = []
+    rest = list(arguments)
+    while rest and (not photos or _looks_like_photo(rest[0])):
+        photos += _photos(Path(rest.pop(0)))
+    if not rest:
+        raise UsageError("say what to look for: cmpc segment PHOTO 'EXPRESSION' ['MORE' ...] --out FOLDER.")
+    return photos, rest
+
+
+def _looks_like_photo(argument: str) -> bool:
+    return bool(argument.strip()) and (Path(argument).exists() or argument.lower().endswith(PHOTO_SUFFIXES))
+
+
+def _photos(path: Path) -> list[Path]:
+    if path.is_dir():
+        found = sorted(file for file in path.iterdir() if file.suffix.lower() in PHOTO_SUFFIXES)
+        if not found:
+            raise UserError(f"the folder {path} holds no photo ({', '.join(PHOTO_SUFFIXES)}).")
+        return found
+    if not path.exists():
+        raise UserError(f"there is no photo {path}: give a file, a folder, or a text file with one path a line.")
+    if path.suffix.lower() == ".txt":
+        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        listed = [path.parent / line for line in lines]
+        if missing := [str(file) for file in listed if not file.is_file()]:
+            raise UserError(
+                f"{len(missing)} of {len(listed)} photos listed in {path} are missing (first: {missing[0]})."
+            )
+        return listed
+    return [path]
+
+
+def _names(photos: Sequence[Path]) -> dict[str, Path]:
+    """A name for the results of each photo: its own, numbered where two photos share it."""
+    names: dict[str, Path] = {}
+    for photo in photos:
+        name, number = photo.stem, 2
+        while name in names:
+            name, number = f"{photo.stem}-{number}", number + 1
+        names[name] = photo
+    return names
+
+
+def _segment(
+    segmenter: Segmenter, photo: Path, name: str, expressions: list[str], options: Options, console: Console
+) -> None:
+    from cmpc.data.images import read_image
+
+    times = [time.perf_counter()]
+    image = read_image(photo, exif_rotation=True)
+    times.append(time.perf_counter())
+    encoded = segmenter.set_image(image)
+    times.append(time.perf_counter())
+    predictions = segmenter.predict(encoded, expressions, threshold=options.threshold)
+    times.append(time.perf_counter())
+    write_results(options.out, name, photo, image, predictions)
+    times.append(time.perf_counter())
+    read, see, ask, write = (after - before for before, after in itertools.pairwise(times))
+    console.print(
+        f"[bold]{photo}[/bold]  read {read:.2f} s, image {see:.2f} s, "
+        f"{len(expressions)} expression{'s' * (len(expressions) != 1)} {ask:.2f} s, written {write:.2f} s"
+    )
+    for prediction in predictions:
+        area = prediction.mask.mean()
+        found = f"score {prediction.score:.2f}, {area:.1%} of the image" if area else "nothing found"
+        console.print(f"  {prediction.expression!r}: {found}")
+
+
+def write_results(
+    out: Path, name: str, photo: Path, image: NDArray[np.uint8], predictions: Sequence[Prediction]
+) -> None:
+    """Writes ``NAME.overlay.png``, ``NAME.<n>-<expression>.mask.png`` and ``NAME.json``, each whole or not at all."""
+    import json
+
+    import numpy as np
+    from PIL import Image
+
+    from cmpc.drawing import overlay, with_legend
+    from cmpc.files import atomic_file
+
+    drawn = with_legend(
+        overlay(image, [prediction.mask for prediction in predictions]),
+        [f"{prediction.expression} ({prediction.score:.2f})" for prediction in predictions],
+    )
+    with atomic_file(out / f"{name}.overlay.png") as file:
+        Image.fromarray(drawn).save(file)
+    results = []
+    for number, prediction in enumerate(predictions, start=1):
+        mask_name = f"{name}.{number}-{_slug(prediction.expression)}.mask.png"
+        with atomic_file(out / mask_name) as file:
+            Image.fromarray(prediction.mask.astype(np.uint8) * 255).save(file)
+        results.append({**prediction.to_dict(), "mask": mask_name})
+    height, width = image.shape[:2]
+    report = {"photo": str(photo), "height": height, "width": width, "predictions": results}
+    with atomic_file(out / f"{name}.json") as file:
+        file.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+
+
+def _slug(expression: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", expression.lower()).strip("-")[:40] or "expression"

@@ -1,0 +1,37 @@
+"""The command line as a whole."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from cmpc.cli import COMMANDS, main
+
+
+def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--help"]) == 0
+    text = capsys.readouterr().out
+    assert all(command in text for command in COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([command, "--help"]) == 0
+    assert f"cmpc {command}" in capsys.readouterr().out
+
+
+def test_unknown_commands_and_options_exit_with_2(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 2
+    assert main(["dance"]) == 2
+    assert "there is no command 'dance'" in capsys.readouterr().err
+    assert main(["segment", "--wings", "2"]) == 2
+
+
+def test_help_imports_nothing_heavy() -> None:
+    program = (
+        "import sys; from cmpc.cli import main; main(['--help']); "
+        "assert not {'torch', 'cv2', 'numpy', 'pyarrow'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, capture_output=True)

@@ -1,0 +1,63 @@
+"""What tests of several folders share."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from cmpc.data.vocabulary import Vocabulary
+from cmpc.model_folder import save_model_folder
+from cmpc.models import CMPC, ModelConfig, preset
+
+os.environ["HF_HUB_OFFLINE"] = "1"  # no test may wait for a hub
+
+
+def tiny_config(vocabulary_size: int) -> ModelConfig:
+    """``small`` with few channels and 64 x 64 pixels, so that a test takes milliseconds."""
+    config = preset(
+        "small",
+        vocabulary_size=vocabulary_size,
+        embedding_channels=12,
+        word_channels=16,
+        word_type_channels=8,
+        multimodal_channels=12,
+        fusion_channels=10,
+        refinement_channels=8,
+    )
+    return dataclasses.replace(
+        config,
+        image=dataclasses.replace(config.image, size=64),
+        backbone=dataclasses.replace(config.backbone, channels=(16, 16, 24, 32), blocks=(1, 1, 1, 1)),
+    )
+
+
+@pytest.fixture(scope="session")
+def vocabulary() -> Vocabulary:
+    """A few words."""
+    return Vocabulary.from_expressions(["the left man in a red shirt", "white frisbee , behind dog on right"])
+
+
+@pytest.fixture(scope="session")
+def tiny_model_folder(tmp_path_factory: pytest.TempPathFactory, vocabulary: Vocabulary) -> Path:
+    """A model folder with random weights."""
+    torch.manual_seed(3)
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    save_model_folder(folder, CMPC(tiny_config(len(vocabulary))), vocabulary)
+    return folder
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    """A colourful JPEG of 90 x 140 pixels."""
+    rows, columns = np.mgrid[:90, :140]
+    pixels = np.stack([rows * 2, columns, (rows + columns) % 255], axis=2).astype(np.uint8)
+    pixels[30:60, 20:70] = (200, 30, 30)
+    path = tmp_path / "photo.jpg"
+    Image.fromarray(pixels).save(path, quality=95)
+    return path

@@ -1,0 +1,183 @@
+"""The segmenter: images in every form, expressions in every number, answers in every form."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from pycocotools import mask as coco_mask
+
+import cmpc
+from cmpc import Prediction, Segmenter, UserError
+
+
+@pytest.fixture(scope="module")
+def segmenter(tiny_model_folder: Path) -> Segmenter:
+    return cmpc.load(tiny_model_folder)
+
+
+def assert_same(one: Prediction, other: Prediction) -> None:
+    assert one.expression == other.expression
+    np.testing.assert_allclose(one.probability, other.probability, atol=1e-5)
+    np.testing.assert_allclose(one.word_types, other.word_types, atol=1e-5)
+
+
+def test_mask_has_the_size_of_the_photo(segmenter: Segmenter, photo: Path) -> None:
+    left, frisbee = segmenter.predict(photo, ["the left man", "white frisbee"])
+    for prediction in (left, frisbee):
+        assert prediction.mask.shape == (90, 140)
+        assert prediction.mask.dtype == np.bool_
+        assert 0 <= prediction.probability.min() <= prediction.probability.max() <= 1
+    assert left.words == ("the", "left", "man")
+    assert left.word_types.shape == (3, 4)
+    np.testing.assert_allclose(left.word_types.sum(axis=1), 1, atol=1e-5)
+
+
+def test_every_form_of_an_image_gives_the_same_answer(segmenter: Segmenter, photo: Path) -> None:
+    pixels = np.asarray(Image.open(photo))
+    sixteen_bit = pixels.astype(np.uint16) << 8
+    transparent = np.dstack([pixels, np.full(pixels.shape[:2], 7, np.uint8)])
+    forms = [str(photo), photo.read_bytes(), Image.open(photo), pixels, sixteen_bit, transparent]
+    expected = segmenter.predict(photo, "the left man")[0]
+    for form in forms:
+        np.testing.assert_allclose(
+            segmenter.predict(form, "the left man")[0].probability, expected.probability, atol=0.02
+        )
+
+
+def test_greyscale_forms_agree(segmenter: Segmenter, tmp_path: Path) -> None:
+    grey = np.tile(np.arange(0, 250, 2, dtype=np.uint8), (60, 1))
+    Image.fromarray(grey).save(tmp_path / "eight.png")
+    Image.fromarray(grey.astype(np.uint16) * 256).save(tmp_path / "sixteen.png")
+    expected = segmenter.predict(grey, "dog")[0]
+    for form in (tmp_path / "eight.png", tmp_path / "sixteen.png", Image.fromarray(grey), np.stack([grey] * 3, axis=2)):
+        assert_same(segmenter.predict(form, "dog")[0], expected)
+
+
+def test_photo_is_turned_upright_as_its_exif_says(segmenter: Segmenter, photo: Path) -> None:
+    upright = Image.open(photo)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn by 90 degrees to show
+    turned = io.BytesIO()
+    upright.rotate(90, expand=True).save(turned, format="PNG", exif=exif)
+    answer = segmenter.predict(turned.getvalue(), "dog")[0]
+    assert answer.mask.shape == (90, 140)
+    assert_same(answer, segmenter.predict(np.asarray(upright), "dog")[0])
+
+
+def test_image_is_seen_once_for_many_expressions(segmenter: Segmenter, photo: Path) -> None:
+    expected = segmenter.predict(photo, ["the left man", "dog"])
+    seen = segmenter.set_image(photo)
+    assert_same(segmenter.predict(expressions="dog")[0], expected[1])
+    segmenter.set_image(np.zeros((20, 30, 3), np.uint8))
+    assert_same(segmenter.predict(seen, "the left man")[0], expected[0])
+
+
+def test_answer_does_not_depend_on_other_expressions_and_images(segmenter: Segmenter, photo: Path) -> None:
+    many = [
+        f"{word} man {'in a red shirt ' * (number % 3)}" for number, word in enumerate(["the", "left", "white"] * 4)
+    ]
+    other = np.random.default_rng(0).integers(0, 255, (50, 40, 3), np.uint8)
+    batch = segmenter.predict_batch([other, photo], [["dog"], many])
+    assert_same(batch[0][0], segmenter.predict(other, "dog")[0])
+    for prediction, expression in zip(batch[1], many, strict=True):
+        assert_same(prediction, segmenter.predict(photo, expression)[0])
+
+
+def test_prediction_converts_to_what_coco_reads(segmenter: Segmenter, photo: Path) -> None:
+    prediction = segmenter.predict(photo, "dog", threshold=0.0)[0]
+    rle = json.loads(json.dumps(prediction.to_dict()))["rle"]
+    np.testing.assert_array_equal(coco_mask.decode(rle).astype(bool), prediction.mask)
+    assert prediction.box == (0, 0, 140, 90)
+    assert prediction.to_polygons()
+    nothing = segmenter.predict(photo, "dog", threshold=1.0)[0]
+    assert nothing.box is None
+    assert nothing.score == 0
+    assert nothing.to_polygons() == []
+
+
+def test_unknown_words_are_named(segmenter: Segmenter, photo: Path) -> None:
+    prediction = segmenter.predict(photo, "the purple zebra, left")[0]
+    assert prediction.unknown_words == ("purple", "zebra")
+
+
+@pytest.mark.parametrize("expression", ["", "   ", ".", "\n"])
+def test_expression_without_words_is_refused(segmenter: Segmenter, photo: Path, expression: str) -> None:
+    with pytest.raises(UserError, match="holds no word"):
+        segmenter.predict(photo, ["dog", expression])
+
+
+def test_broken_and_missing_images_are_refused(segmenter: Segmenter, photo: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"nowhere\.jpg"):
+        segmenter.predict(tmp_path / "nowhere.jpg", "dog")
+    with pytest.raises(UserError, match="not an image"):
+        segmenter.predict(b"these are no pixels", "dog")
+    with pytest.raises(UserError, match="damaged"):
+        segmenter.predict(photo.read_bytes()[:1500], "dog")
+    with pytest.raises(UserError, match="there is no image"):
+        Segmenter(segmenter.model, segmenter.vocabulary).predict(expressions="dog")
+    with pytest.raises(ValueError, match=r"uint8 or uint16.*float64"):
+        segmenter.predict(np.zeros((4, 4, 3)), "dog")
+
+
+def test_model_survives_the_hub_mixin(segmenter: Segmenter, photo: Path, tmp_path: Path) -> None:
+    segmenter.save_pretrained(tmp_path / "copy")
+    assert sorted(file.name for file in (tmp_path / "copy").iterdir()) == [
+        "README.md",
+        "config.json",
+        "model.safetensors",
+        "vocabulary.txt",
+    ]
+    again = Segmenter.from_pretrained(str(tmp_path / "copy"))
+    assert_same(again.predict(photo, "dog")[0], segmenter.predict(photo, "dog")[0])
+    assert again.model.config == segmenter.model.config
+
+
+def test_missing_and_damaged_models_are_refused(tiny_model_folder: Path, tmp_path: Path) -> None:
+    import shutil
+
+    with pytest.raises(UserError, match="does not exist"):
+        cmpc.load(tmp_path / "nothing")
+    with pytest.raises(UserError, match="no such folder here, and the hub could not give it"):
+        cmpc.load("somebody/some-model")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match="is not a model folder"):
+        cmpc.load(tmp_path / "empty")
+
+    def damaged(name: str, content: bytes) -> Path:
+        folder = tmp_path / f"damaged-{len(list(tmp_path.iterdir()))}"
+        shutil.copytree(tiny_model_folder, folder)
+        (folder / name).write_bytes(content)
+        return folder
+
+    weights = (tiny_model_folder / "model.safetensors").read_bytes()
+    with pytest.raises(UserError, match="is damaged"):
+        cmpc.load(damaged("model.safetensors", weights[: len(weights) // 2]))
+    with pytest.raises(UserError, match="not the configuration"):
+        cmpc.load(damaged("config.json", b"{"))
+    with pytest.raises(UserError, match="do not belong together"):
+        cmpc.load(damaged("vocabulary.txt", b"<pad>\n<unk>\nman\n"))
+    config = json.loads((tiny_model_folder / "config.json").read_text())
+    config["network"]["exchange_rounds"] = 1
+    with pytest.raises(UserError, match="other weights than its configuration says"):
+        cmpc.load(damaged("config.json", json.dumps(config).encode()))
+    config["format_version"] = 99
+    with pytest.raises(UserError, match="newer version"):
+        cmpc.load(damaged("config.json", json.dumps(config).encode()))
+
+
+def test_weights_in_half_precision_load_as_float32(tiny_model_folder: Path, tmp_path: Path) -> None:
+    import shutil
+
+    from safetensors.torch import load_file, save_file
+
+    shutil.copytree(tiny_model_folder, tmp_path / "half")
+    state = load_file(tmp_path / "half" / "model.safetensors")
+    halved = {name: value.half() if value.is_floating_point() else value for name, value in state.items()}
+    save_file(halved, tmp_path / "half" / "model.safetensors")
+    assert cmpc.load(tmp_path / "half").model.score.weight.dtype == torch.float32
