@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from cmpc.data.vocabulary import Vocabulary
 from cmpc.errors import UserError
 from cmpc.files import atomic_folder
-from cmpc.models import CMPC, ModelConfig
+from cmpc.models import ModelConfig, ReferringNetwork, build_network
 
 FORMAT_VERSION = 1
 WEIGHTS, CONFIG, VOCABULARY, CARD = "model.safetensors", "config.json", "vocabulary.txt", "README.md"
@@ -25,13 +25,15 @@ MODEL_FILES = (WEIGHTS, CONFIG, VOCABULARY, CARD)
 class LoadedModel:
     """A network with the vocabulary that its embedding belongs to."""
 
-    model: CMPC
+    model: ReferringNetwork
     """The network, in evaluation mode."""
     vocabulary: Vocabulary
     """Its words; a word's id is its row of the embedding."""
 
 
-def write_model_files(folder: str | Path, model: CMPC, vocabulary: Vocabulary, card: str | None = None) -> None:
+def write_model_files(
+    folder: str | Path, model: ReferringNetwork, vocabulary: Vocabulary, card: str | None = None
+) -> None:
     """Writes the files of a model into a folder that exists; ``save_model_folder`` does it whole or not at all.
 
     Args:
@@ -53,7 +55,9 @@ def write_model_files(folder: str | Path, model: CMPC, vocabulary: Vocabulary, c
     (folder / CARD).write_text(card or _minimal_card(model.config), encoding="utf-8")
 
 
-def save_model_folder(folder: str | Path, model: CMPC, vocabulary: Vocabulary, card: str | None = None) -> None:
+def save_model_folder(
+    folder: str | Path, model: ReferringNetwork, vocabulary: Vocabulary, card: str | None = None
+) -> None:
     """Writes a model folder whole or not at all; replaces one that stands there. Arguments as ``write_model_files``."""
     with atomic_folder(folder) as temporary:
         write_model_files(temporary, model, vocabulary, card)
@@ -79,7 +83,7 @@ def load_model_folder(folder: str | Path, device: torch.device | str = "cpu") ->
             f"{config.vocabulary_size:,}: the files do not belong together."
         )
     with torch.device("meta"):
-        model = CMPC(config)
+        model = build_network(config)
     model.load_state_dict(_read_weights(folder / WEIGHTS, model), assign=True)
     for parameter in model.parameters():
         parameter.requires_grad_(False)
@@ -98,7 +102,7 @@ def _read_config(path: Path) -> ModelConfig:
         raise UserError(f"{path} is not the configuration of a cmpc model ({error}).") from None
 
 
-def _read_weights(path: Path, model: CMPC) -> dict[str, torch.Tensor]:
+def _read_weights(path: Path, model: ReferringNetwork) -> dict[str, torch.Tensor]:
     """The tensors of the file, as float32, after a check that they are those of the network."""
     expected = {name: tuple(value.shape) for name, value in model.state_dict().items()}
     try:

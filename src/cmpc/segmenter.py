@@ -18,7 +18,7 @@ from cmpc.data.transforms import images_to_tensor, letterbox_image, undo_letterb
 from cmpc.data.vocabulary import Vocabulary, pad_tokens, tokenize
 from cmpc.errors import UserError
 from cmpc.model_folder import MODEL_FILES, load_model_folder, write_model_files
-from cmpc.models import CMPC, ImageFeatures
+from cmpc.models import ImageFeatures, ReferringNetwork
 from cmpc.prediction import Prediction
 
 ImageSource = str | Path | bytes | NDArray | Image.Image
@@ -56,7 +56,7 @@ class Segmenter(
         segmenter.predict(expressions="the dog behind him")
     """
 
-    def __init__(self, model: CMPC, vocabulary: Vocabulary) -> None:
+    def __init__(self, model: ReferringNetwork, vocabulary: Vocabulary) -> None:
         self.model = model.eval()
         self.vocabulary = vocabulary
         self._image: EncodedImage | None = None

@@ -9,7 +9,16 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cmpc.models import CMPC, LEVELS, BackboneConfig, ModelConfig, SegmentationOutput, preset
+from cmpc.models import (
+    CMPC,
+    LEVELS,
+    BackboneConfig,
+    ModelConfig,
+    ReferringNetwork,
+    SegmentationOutput,
+    build_network,
+    preset,
+)
 
 TINY = {
     "vocabulary_size": 50,
@@ -49,18 +58,20 @@ CONFIGURATIONS = {
         conv_lstm=False,
         refinement_channels=0,
     ),
+    "recurrent refinement network": tiny("paper", network="rrn"),
+    "recurrent refinement network on the compact backbone": tiny("small", network="rrn"),
 }
 
 
 @pytest.fixture(params=CONFIGURATIONS)
-def model(request: pytest.FixtureRequest) -> CMPC:
+def model(request: pytest.FixtureRequest) -> ReferringNetwork:
     return build(CONFIGURATIONS[request.param])
 
 
-def build(config: ModelConfig) -> CMPC:
+def build(config: ModelConfig) -> ReferringNetwork:
     """A network with random weights; batch norms get statistics, so that they do something."""
     torch.manual_seed(0)
-    model = CMPC(config)
+    model = build_network(config)
     for buffers in (module for name, module in model.named_modules() if name.rpartition(".")[2].startswith("bn")):
         buffers.running_mean.normal_(std=0.1)
         buffers.running_var.uniform_(0.5, 2.0)
@@ -80,22 +91,23 @@ def random_input(
 
 def assert_same(output: SegmentationOutput, row: int, alone: SegmentationOutput) -> None:
     torch.testing.assert_close(output.logits[row], alone.logits[0], rtol=1e-4, atol=1e-4)
-    for level in LEVELS:
-        torch.testing.assert_close(output.side_logits[level][row], alone.side_logits[level][0], rtol=1e-4, atol=1e-4)
+    for level, logits in output.side_logits.items():
+        torch.testing.assert_close(logits[row], alone.side_logits[level][0], rtol=1e-4, atol=1e-4)
 
 
 @torch.inference_mode()
-def test_logits_have_the_size_of_the_images(model: CMPC) -> None:
+def test_logits_have_the_size_of_the_images(model: ReferringNetwork) -> None:
     pixels, tokens, image_index = random_input(height=64, width=96)
     output = model(pixels, tokens, image_index)
     assert output.logits.shape == (3, 64, 96)
-    assert {level: logits.shape for level, logits in output.side_logits.items()} == dict.fromkeys(LEVELS, (3, 64, 96))
+    levels = () if model.config.network == "rrn" else LEVELS
+    assert {level: logits.shape for level, logits in output.side_logits.items()} == dict.fromkeys(levels, (3, 64, 96))
     assert output.word_types.shape == (3, 5, 4)
     assert torch.isfinite(output.logits).all()
 
 
 @torch.inference_mode()
-def test_result_does_not_depend_on_the_batch_the_padding_or_the_order(model: CMPC) -> None:
+def test_result_does_not_depend_on_the_batch_the_padding_or_the_order(model: ReferringNetwork) -> None:
     pixels, tokens, image_index = random_input(images=2, words=(3, 1, 5, 2))
     together = model(pixels, tokens, image_index)
     for row, count in enumerate((3, 1, 5, 2)):
@@ -109,7 +121,7 @@ def test_result_does_not_depend_on_the_batch_the_padding_or_the_order(model: CMP
 
 
 @torch.inference_mode()
-def test_steps_can_be_taken_one_by_one(model: CMPC) -> None:
+def test_steps_can_be_taken_one_by_one(model: ReferringNetwork) -> None:
     pixels, tokens, image_index = random_input()
     features, expressions = model.encode_image(pixels), model.encode_expression(tokens)
     output = model.comprehend(features, expressions.select(torch.tensor([1, 2])), image_index[1:])
@@ -127,7 +139,7 @@ def test_any_image_size_works(height: int, width: int, name: str) -> None:
 
 
 @torch.inference_mode()
-def test_expression_without_words_gives_finite_logits(model: CMPC) -> None:
+def test_expression_without_words_gives_finite_logits(model: ReferringNetwork) -> None:
     pixels, tokens, image_index = random_input()
     tokens[1] = 0
     output = model(pixels, tokens, image_index)
@@ -135,7 +147,7 @@ def test_expression_without_words_gives_finite_logits(model: CMPC) -> None:
     assert not output.word_types[1].any()
 
 
-def test_every_parameter_that_trains_gets_a_gradient(model: CMPC) -> None:
+def test_every_parameter_that_trains_gets_a_gradient(model: ReferringNetwork) -> None:
     pixels, tokens, image_index = random_input()
     output = model.train()(pixels, tokens, image_index)
     (output.logits.sum() + sum(logits.sum() for logits in output.side_logits.values())).backward()
@@ -155,7 +167,7 @@ def test_frozen_batch_norm_of_the_paper_keeps_its_statistics_in_training() -> No
     assert not any("bn" in name for name, _ in model.named_parameters())
 
 
-def test_configuration_survives_json(model: CMPC) -> None:
+def test_configuration_survives_json(model: ReferringNetwork) -> None:
     assert ModelConfig.from_dict(model.config.to_dict()) == model.config
 
 

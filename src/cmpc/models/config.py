@@ -50,6 +50,9 @@ class BackboneConfig:
 class ModelConfig:
     """A network of the CMPC family. ``preset`` gives the published one; every part of it can be switched off."""
 
+    network: Literal["cmpc", "rrn"] = "cmpc"
+    """``cmpc``: the paper's; ``rrn``: the recurrent refinement network that it derives from, which takes the sizes
+    below and none of the parts."""
     vocabulary_size: int = 12112
     """Number of words; id 0 is ``<pad>``."""
     max_words: int = 20
@@ -90,6 +93,8 @@ class ModelConfig:
     """Channels of a refinement of the fused map with the image features at stride 4; 0: none, as published."""
     upsampling: Literal["tensorflow", "bilinear"] = "tensorflow"
     """How logits reach the size of the input: TensorFlow's legacy bilinear, or PyTorch's."""
+    word_type_supervision: bool = False
+    """Whether the word types were trained with labels; without, entity and attribute are only known as a sum."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.exchange_rounds <= 2:
@@ -149,7 +154,10 @@ SMALL = ModelConfig(
 )
 """The same parts at sizes that train on a laptop."""
 
-PRESETS: dict[str, ModelConfig] = {"paper": PAPER, "small": SMALL}
+RRN = dataclasses.replace(PAPER, network="rrn", embedding_channels=1000)
+"""The recurrent refinement network as published: the paper's backbone and sizes, embeddings of 1,000."""
+
+PRESETS: dict[str, ModelConfig] = {"paper": PAPER, "small": SMALL, "rrn": RRN}
 
 
 def preset(name: str, **changes: Any) -> ModelConfig:

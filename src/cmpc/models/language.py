@@ -35,12 +35,49 @@ class ExpressionFeatures:
         return ExpressionFeatures(**{name: value[index] for name, value in vars(self).items()})
 
 
-class LanguageEncoder(nn.Module):
-    """Embedding, one LSTM, and a classifier of word types.
+class WordEncoder(nn.Module):
+    """Embedding and one LSTM: a feature for each word, in the light of the words before it.
 
     The LSTM has the forget bias of TensorFlow's ``BasicLSTMCell`` folded into its bias. Its second bias, which PyTorch
     adds to the first, stays zero: trained, it would double every step of the bias.
     """
+
+    def __init__(
+        self, *, vocabulary_size: int, embedding_channels: int, word_channels: int, feature_scale: float
+    ) -> None:
+        super().__init__()
+        self.feature_scale = feature_scale
+        self.embedding = nn.Embedding(vocabulary_size, embedding_channels)
+        self.lstm = nn.LSTM(embedding_channels, word_channels, batch_first=True)
+        self.lstm.get_parameter("bias_hh_l0").requires_grad_(False)
+
+    def encode_words(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """
+        Args:
+            tokens: word ids, (E, N) int64, padded with 0 at the end. What stands after the words changes nothing.
+
+        Returns:
+            Features of the words, unit norm, zero at padding, (E, N, D), and which are words, (E, N).
+        """
+        is_word = tokens != 0
+        states, _ = self.lstm(self.embedding(tokens))  # (E, N, D)
+        return unit_norm(states, dim=2, scale=self.feature_scale) * is_word[:, :, None], is_word
+
+    def reset_parameters(self) -> None:
+        """Initial values of the original: Xavier-uniform kernels, zero biases, forget bias 1."""
+        nn.init.normal_(self.embedding.weight, std=0.3)
+        units = self.lstm.hidden_size
+        for name, parameter in self.lstm.named_parameters():
+            if name.startswith("weight"):
+                nn.init.xavier_uniform_(parameter)
+            else:
+                nn.init.zeros_(parameter)
+            if name == "bias_ih_l0":
+                nn.init.ones_(parameter.data[units : 2 * units])
+
+
+class LanguageEncoder(WordEncoder):
+    """The words, the type of each, and the sentence vectors that the types make of them."""
 
     def __init__(
         self,
@@ -52,23 +89,19 @@ class LanguageEncoder(nn.Module):
         word_type_gating: bool,
         feature_scale: float,
     ) -> None:
-        super().__init__()
+        super().__init__(
+            vocabulary_size=vocabulary_size,
+            embedding_channels=embedding_channels,
+            word_channels=word_channels,
+            feature_scale=feature_scale,
+        )
         self.word_type_gating = word_type_gating
-        self.feature_scale = feature_scale
-        self.embedding = nn.Embedding(vocabulary_size, embedding_channels)
-        self.lstm = nn.LSTM(embedding_channels, word_channels, batch_first=True)
-        self.lstm.get_parameter("bias_hh_l0").requires_grad_(False)
         self.word_type_hidden = nn.Linear(word_channels, word_type_channels)
         self.word_type = nn.Linear(word_type_channels, len(WORD_TYPES))
 
     def forward(self, tokens: Tensor) -> ExpressionFeatures:
-        """
-        Args:
-            tokens: word ids, (E, N) int64, padded with 0 at the end. What stands after the words changes nothing.
-        """
-        is_word = tokens != 0  # (E, N)
-        states, _ = self.lstm(self.embedding(tokens))  # (E, N, D)
-        words = unit_norm(states, dim=2, scale=self.feature_scale) * is_word[:, :, None]
+        """Word ids, (E, N) int64, padded with 0 at the end."""
+        words, is_word = self.encode_words(tokens)  # (E, N, D), (E, N)
         logits = self.word_type(F.relu(self.word_type_hidden(words)))  # (E, N, 4)
         types = logits.float().softmax(dim=2) * is_word[:, :, None]
         entity, attribute, relation, unnecessary = types.unbind(dim=2)
@@ -87,15 +120,3 @@ class LanguageEncoder(nn.Module):
             entity_attribute=unit_norm(entity_attribute[:, 0], dim=1, scale=self.feature_scale),
             necessary=unit_norm(necessary[:, 0], dim=1, scale=self.feature_scale),
         )
-
-    def reset_parameters(self) -> None:
-        """Initial values of the original: Xavier-uniform kernels, zero biases, forget bias 1."""
-        nn.init.normal_(self.embedding.weight, std=0.3)
-        units = self.lstm.hidden_size
-        for name, parameter in self.lstm.named_parameters():
-            if name.startswith("weight"):
-                nn.init.xavier_uniform_(parameter)
-            else:
-                nn.init.zeros_(parameter)
-            if name == "bias_ih_l0":
-                nn.init.ones_(parameter.data[units : 2 * units])

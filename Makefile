@@ -1,0 +1,37 @@
+# Each target sets up its own environment from nothing; PYTHON chooses the interpreter (3.11 to 3.13).
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+.PHONY: help install demo test lint docs clean
+
+help:
+	@echo "make demo   see it work: writes pictures into demo/"
+	@echo "make test   run all tests, the slow ones too"
+	@echo "make lint   ruff and mypy"
+	@echo "make docs   build the documentation into site/"
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev,crf,spacy]"
+	touch $@
+
+install: $(VENV)/.installed
+
+demo: install
+	$(BIN)/python examples/demo.py --out demo
+
+test: install
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadscope
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+docs: install
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[docs]"
+	$(BIN)/mkdocs build --strict
+
+clean:
+	rm -rf $(VENV) build dist site demo .pytest_cache .mypy_cache .ruff_cache
