@@ -55,13 +55,15 @@ def run(options: Options) -> None:
     from cmpc.devices import choose_device
     from cmpc.segmenter import Segmenter
 
-    console = Console(stderr=True, highlight=False)
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
     segmenter = Segmenter.load(options.model, device=choose_device(options.device))
     for expression in expressions:
         segmenter.words(expression)
         if unknown := segmenter.vocabulary.unknown_words(expression):
             names = ", ".join(repr(word) for word in unknown)
-            console.print(f"[yellow]The model does not know {names} and answers {expression!r} without.[/yellow]")
+            console.print(
+                f"The model does not know {names} and answers {expression!r} without.", style="yellow", markup=False
+            )
     console.print(f"model loaded in {time.perf_counter() - start:.2f} s")
     failures: list[str] = []
     for name, photo in _names(photos).items():
@@ -138,13 +140,14 @@ def _segment(
     times.append(time.perf_counter())
     read, see, ask, write = (after - before for before, after in itertools.pairwise(times))
     console.print(
-        f"[bold]{photo}[/bold]  read {read:.2f} s, image {see:.2f} s, "
-        f"{len(expressions)} expression{'s' * (len(expressions) != 1)} {ask:.2f} s, written {write:.2f} s"
+        f"{photo}: read {read:.2f} s, image {see:.2f} s, "
+        f"{len(expressions)} expression{'s' * (len(expressions) != 1)} {ask:.2f} s, written {write:.2f} s",
+        markup=False,
     )
     for prediction in predictions:
         area = prediction.mask.mean()
         found = f"score {prediction.score:.2f}, {area:.1%} of the image" if area else "nothing found"
-        console.print(f"  {prediction.expression!r}: {found}")
+        console.print(f"  {prediction.expression!r}: {found}", markup=False)
 
 
 def write_results(

@@ -1,0 +1,209 @@
+"""Turns a benchmark, or your own data, into a folder of tables that training and evaluation read.
+
+Masks, boxes and expressions go into the tables; images stay where they are, unless --pack copies them in.
+'cmpc prepare unc --help' explains what each kind of data needs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import tyro
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from cmpc.data.schema import DatasetInfo
+    from cmpc.data.sources.collection import Collection, Track
+
+T = TypeVar("T")
+
+
+@dataclass(kw_only=True)
+class _Common:
+    images: Path
+    """Folder that holds the images."""
+    out: Path
+    """Folder to write the prepared data to. A prepared dataset that stands there is replaced."""
+    splits: tuple[str, ...] = ()
+    """Prepare only these splits; all by default."""
+    allow_missing: bool = False
+    """Leave out the objects whose image is missing, and record which in dataset.json, instead of stopping."""
+    check_images: bool = False
+    """Decode every image in full, which takes minutes for a benchmark, instead of reading its header only."""
+    pack: bool = False
+    """Copy the image files into the prepared folder, so that it can be moved and no image folder is needed."""
+
+
+@dataclass(kw_only=True)
+class _Refer(_Common):
+    images: Path
+    """COCO's train2014 with the photos, or a folder above it."""
+    annotations: Path
+    """REFER's data folder, with refcoco/, refcoco+/ or refcocog/ in it, or the benchmark's own folder."""
+
+
+@dataclass(kw_only=True)
+class Unc(_Refer):
+    """RefCOCO: refcoco/refs(unc).p and instances.json; splits train, val, testA, testB."""
+
+
+@dataclass(kw_only=True)
+class UncPlus(_Refer):
+    """RefCOCO+: refcoco+/refs(unc).p and instances.json; splits train, val, testA, testB."""
+
+
+@dataclass(kw_only=True)
+class Gref(_Refer):
+    """RefCOCOg, Google split: refcocog/refs(google).p and instances.json; splits train, val."""
+
+
+@dataclass(kw_only=True)
+class Refcocog(_Refer):
+    """RefCOCOg, UMD split: refcocog/refs(umd).p and instances.json; splits train, val, test."""
+
+
+@dataclass(kw_only=True)
+class Referit(_Common):
+    """ReferIt: mask/<image>_<n>.mat and referit_query_<split>.json; splits trainval, test."""
+
+    images: Path
+    """Folder with the photos <image>.jpg, or the one above its images/."""
+    annotations: Path
+    """Folder with mask/ and the query files."""
+
+
+@dataclass(kw_only=True)
+class Own(_Common):
+    """Your own table: one JSON object a line, with an image, expressions and a mask, rle, polygon or box."""
+
+    table: tyro.conf.Positional[Path]
+    """The table (JSON Lines). Paths of mask files in it are relative to its folder."""
+    name: str = "own"
+    """What to call the dataset."""
+    licence: str = ""
+    """Under what terms the data may be used, kept in dataset.json."""
+
+
+@dataclass(kw_only=True)
+class Coco(_Common):
+    """COCO instances and a list of expressions for them."""
+
+    instances: Path
+    """Annotations in the format of COCO's instances_*.json."""
+    expressions: Path
+    """JSON list or JSON Lines of {"ann_id": 123, "expressions": ["left man"], "split": "train"}."""
+    split: str = "train"
+    """Split of the entries that name none."""
+    name: str = "coco"
+    """What to call the dataset."""
+    licence: str = ""
+    """Under what terms the data may be used, kept in dataset.json."""
+
+
+@dataclass
+class Options:
+    data: tyro.conf.OmitSubcommandPrefixes[
+        Annotated[Unc, tyro.conf.subcommand("unc")]
+        | Annotated[UncPlus, tyro.conf.subcommand("unc+")]
+        | Annotated[Gref, tyro.conf.subcommand("gref")]
+        | Annotated[Refcocog, tyro.conf.subcommand("refcocog")]
+        | Annotated[Referit, tyro.conf.subcommand("referit")]
+        | Annotated[Own, tyro.conf.subcommand("own")]
+        | Annotated[Coco, tyro.conf.subcommand("coco")]
+    ]
+    """What to prepare."""
+
+
+def run(options: Options) -> None:
+    """Reads the data, checks it, writes the tables and prints the counts."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from cmpc.data.schema import DatasetInfo, check_output_folder, write_dataset
+    from cmpc.data.sources.collection import file_hashes
+    from cmpc.data.sources.published import PUBLISHED
+
+    data = options.data
+    check_output_folder(data.out)
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        reading = progress.add_task("reading annotations", total=None)
+
+        def track(items: Iterable[T], what: str, total: int) -> Iterable[T]:
+            progress.update(reading, visible=False)
+            return progress.track(items, total=total, description=what)
+
+        collection = _collect(data, track)
+        name = _name(data)
+        info = DatasetInfo(
+            name=name,
+            images=str(collection.image_folder.resolve()),
+            licence=PUBLISHED[name].licence if name in PUBLISHED else getattr(data, "licence", ""),
+            sources=file_hashes(collection.files),
+            missing_images=collection.missing_images,
+        )
+        packing = None
+        if data.pack:
+            images = {row.image for rows in collection.rows.values() for row in rows}
+            packing = progress.add_task("packing images", total=len(images))
+        info = write_dataset(
+            data.out,
+            info,
+            collection.rows,
+            pack_from=collection.image_folder if data.pack else None,
+            advance=lambda: None if packing is None else progress.advance(packing),
+        )
+    _print_summary(Console(), info, data.out)
+
+
+def _name(data: _Common) -> str:
+    if isinstance(data, Own | Coco):
+        return data.name
+    return {Unc: "unc", UncPlus: "unc+", Gref: "gref", Refcocog: "refcocog", Referit: "referit"}[type(data)]
+
+
+def _collect(data: _Common, track: Track) -> Collection:
+    from cmpc.data.sources import coco, own, refer_api, referit
+
+    common: dict[str, Any] = {
+        "splits": data.splits,
+        "allow_missing": data.allow_missing,
+        "decode_images": data.check_images,
+        "track": track,
+    }
+    if isinstance(data, _Refer):
+        return refer_api.collect(refer_api.BENCHMARKS[_name(data)], data.annotations, data.images, **common)
+    if isinstance(data, Referit):
+        return referit.collect(data.annotations, data.images, **common)
+    if isinstance(data, Own):
+        return own.collect(data.table, data.images, **common)
+    assert isinstance(data, Coco)
+    return coco.collect(data.instances, data.expressions, data.images, default_split=data.split, **common)
+
+
+def _print_summary(console: Console, info: DatasetInfo, out: Path) -> None:
+    from rich.table import Table
+
+    from cmpc.data.sources.published import PUBLISHED, compare_with_published
+
+    title = f"{info.name} ({PUBLISHED[info.name].title})" if info.name in PUBLISHED else info.name
+    table = Table("split", title=title, title_justify="left", box=None, pad_edge=False)
+    for name in ("objects", "expressions", "images"):
+        table.add_column(name, justify="right")
+    if info.name in PUBLISHED:
+        table.add_column("compared with the published number")
+    for split, counts in info.splits.items():
+        cells = [split, f"{counts.objects:,}", f"{counts.expressions:,}", f"{counts.images:,}"]
+        if info.name in PUBLISHED:
+            compared = compare_with_published(info.name, split, counts.expressions)
+            cells.append(compared or "no published count")
+        table.add_row(*cells)
+    console.print(table)
+    if info.missing_images:
+        console.print(f"{len(info.missing_images):,} images were missing; their objects are left out.")
+    console.print(f"written to {out}", soft_wrap=True, highlight=False)

@@ -1,0 +1,105 @@
+"""Makes a vocabulary, and word embeddings for it.
+
+The words come from the training expressions of prepared data (--data), or from an existing file such as the original
+program's (--file), which is checked and copied. With --glove, a matrix of embeddings is made for them as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from cmpc.data.vocabulary import Vocabulary
+
+
+@dataclass
+class Options:
+    data: tuple[Path, ...] = ()
+    """Prepared datasets whose words to collect."""
+    file: Path | None = None
+    """An existing vocabulary: one word a line, <pad> on the first."""
+    out: Path | None = None
+    """File to write the vocabulary to. May be left out with --file."""
+    splits: tuple[str, ...] = ()
+    """Splits to take the words from; by default those whose name begins with "train"."""
+    minimum_count: int = 1
+    """Leave out words that occur less often than this; the model reads them as <unk>."""
+    glove: Path | None = None
+    """GloVe text, such as glove.840B.300d.txt, from which to make embeddings."""
+    embeddings_out: Path | None = None
+    """File to write the embeddings to (.npy, one row a word)."""
+    seed: int = 0
+    """Seed of the noise that words get which GloVe lacks."""
+
+
+def run(options: Options) -> None:
+    """Writes the vocabulary and the embeddings and prints what they hold."""
+    from cmpc.data.vocabulary import Vocabulary
+
+    _check(options)
+    if options.file is not None:
+        vocabulary = Vocabulary.load(options.file)
+    else:
+        vocabulary = _collect(options.data, options.splits, options.minimum_count)
+    repeated = len(vocabulary) - len(vocabulary.ids)
+    note = f" ({repeated} lines repeat a word: its last line counts)" if repeated else ""
+    if options.out is not None:
+        vocabulary.save(options.out)
+        print(f"{len(vocabulary):,} words written to {options.out}{note}")
+    if options.glove is not None and options.embeddings_out is not None:
+        _make_embeddings(vocabulary, options.glove, options.embeddings_out, options.seed)
+
+
+def _check(options: Options) -> None:
+    from cmpc.errors import UsageError
+
+    if bool(options.data) == (options.file is not None):
+        raise UsageError("give either --data with prepared datasets or --file with a vocabulary.")
+    if (options.glove is None) != (options.embeddings_out is None):
+        raise UsageError("--glove and --embeddings-out go together.")
+    if options.out is None and (options.file is None or options.glove is None):
+        raise UsageError("give the file to write the vocabulary to with --out.")
+    if options.embeddings_out is not None and options.embeddings_out.suffix != ".npy":
+        raise UsageError("the name given with --embeddings-out must end in .npy.")
+    if options.minimum_count < 1:
+        raise UsageError("--minimum-count must be at least 1.")
+    if options.file is not None and (options.splits or options.minimum_count > 1):
+        raise UsageError("--splits and --minimum-count choose words of --data and mean nothing with --file.")
+
+
+def _collect(folders: Sequence[Path], splits: Sequence[str], minimum_count: int) -> Vocabulary:
+    from cmpc.data.schema import PreparedDataset
+    from cmpc.data.vocabulary import Vocabulary
+    from cmpc.errors import UsageError
+
+    expressions: list[str] = []
+    for folder in folders:
+        dataset = PreparedDataset.open(folder)
+        chosen = splits or [split for split in dataset.splits if split.startswith("train")]
+        if not chosen:
+            raise UsageError(f"{folder} has no training split; choose from {', '.join(dataset.splits)} with --splits.")
+        for split in chosen:
+            expressions.extend(text for row in dataset.read(split) for text in row.expressions)
+    return Vocabulary.from_expressions(expressions, minimum_count)
+
+
+def _make_embeddings(vocabulary: Vocabulary, glove: Path, out: Path, seed: int) -> None:
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from cmpc.interop.embeddings import read_glove, save_matrix
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("reading GloVe", total=glove.stat().st_size if glove.is_file() else None)
+        embeddings = read_glove(glove, vocabulary, seed=seed, advance=lambda count: progress.advance(task, count))
+    save_matrix(out, embeddings.matrix)
+    words, channels = embeddings.matrix.shape
+    print(
+        f"{embeddings.found:,} of {embeddings.words:,} words found in {glove.name}; "
+        f"{words:,} x {channels} embeddings written to {out}"
+    )

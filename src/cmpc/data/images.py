@@ -1,0 +1,140 @@
+"""Decoding of image files."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from cmpc.errors import UserError
+
+MAX_PIXELS = 178_956_970
+"""Larger images are refused before they are decoded (twice Pillow's own limit for a warning)."""
+
+
+def read_image(source: str | Path | bytes, exif_rotation: bool = False) -> np.ndarray:
+    """Decodes an image file to RGB.
+
+    Greyscale is repeated over the three channels, transparency is dropped, 16 bits are scaled to 8.
+
+    Args:
+        source: path, or the bytes of the file.
+        exif_rotation: turn the image upright as its EXIF orientation says. Off for benchmarks: their annotations are
+            made on the pixels as stored.
+
+    Returns:
+        uint8 (H, W, 3), RGB, 0..255.
+
+    Raises:
+        UserError: the file is missing, is no image, is cut short or has more than ``MAX_PIXELS`` pixels.
+    """
+    name, data = _read(source)
+    image_size(data, name=name)
+    if _looks_whole(data):
+        flags = cv2.IMREAD_COLOR if exif_rotation else cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+        try:
+            pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+        except cv2.error:
+            pixels = None
+        if pixels is not None:
+            return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
+    return _decode_with_pillow(data, name, exif_rotation)
+
+
+def image_size(source: str | Path | bytes, *, name: str | None = None) -> tuple[int, int]:
+    """Height and width of the stored pixels, from the file's header alone.
+
+    Args:
+        source: path, or the bytes of the file.
+        name: what to call the image in an error; by default its path.
+
+    Raises:
+        UserError: the file is missing, is no image or has more than ``MAX_PIXELS`` pixels.
+    """
+    name = name or _name(source)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
+                width, height = image.size
+    except Image.DecompressionBombError:
+        raise UserError(f"the image {name} is too large: at most {MAX_PIXELS:,} pixels are read.") from None
+    except UnidentifiedImageError:
+        raise UserError(f"the file {name} is not an image, or its beginning is damaged.") from None
+    except (OSError, ValueError, SyntaxError) as error:
+        raise UserError(f"cannot read the image {name}: {getattr(error, 'strerror', None) or error}.") from None
+    if height * width > MAX_PIXELS:
+        raise UserError(f"the image {name} is too large: {width} x {height}; at most {MAX_PIXELS:,} pixels are read.")
+    return height, width
+
+
+def from_pillow(image: Image.Image, exif_rotation: bool = True) -> np.ndarray:
+    """RGB pixels of a PIL image, by the rules of ``read_image``: uint8 (H, W, 3)."""
+    if exif_rotation:
+        image = ImageOps.exif_transpose(image)
+    if image.mode.startswith("I;16") or image.mode == "I":
+        return from_array((np.clip(np.asarray(image), 0, 65535)).astype(np.uint16))
+    return np.asarray(image.convert("RGB"))
+
+
+def from_array(array: np.ndarray) -> np.ndarray:
+    """RGB pixels of an array, by the rules of ``read_image``: uint8 (H, W, 3).
+
+    Args:
+        array: uint8 or uint16; (H, W), (H, W, 1), (H, W, 3) in RGB order, or (H, W, 4) whose transparency is dropped.
+
+    Raises:
+        ValueError: the layout is another one.
+    """
+    if array.ndim == 2:
+        array = array[:, :, None]
+    if (
+        array.ndim != 3
+        or array.shape[2] not in (1, 3, 4)
+        or array.size == 0
+        or array.dtype not in (np.uint8, np.uint16)
+    ):
+        raise ValueError(
+            f"an image must be (H, W), (H, W, 3) or (H, W, 4) of uint8 or uint16, got {array.shape} {array.dtype}"
+        )
+    if array.dtype == np.uint16:
+        array = (array >> 8).astype(np.uint8)
+    return np.repeat(array, 3, axis=2) if array.shape[2] == 1 else np.ascontiguousarray(array[:, :, :3])
+
+
+def _decode_with_pillow(data: bytes, name: str, exif_rotation: bool) -> np.ndarray:
+    """The formats that OpenCV lacks, and the verdict on files that look cut short."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            image: Image.Image = Image.open(io.BytesIO(data))
+            image.load()
+            return from_pillow(image, exif_rotation)
+    except (OSError, ValueError, SyntaxError, EOFError):
+        raise UserError(f"the image {name} is damaged: its pixels cannot be decoded.") from None
+
+
+def _looks_whole(data: bytes) -> bool:
+    """Whether a JPEG or PNG holds its end marker: OpenCV fills what is missing with grey instead of complaining."""
+    if data.startswith(b"\xff\xd8"):
+        return data.find(b"\xff\xd9", data.rfind(b"\xff\xda")) >= 0
+    if data.startswith(b"\x89PNG"):
+        return data.rfind(b"IEND") >= 0
+    return True
+
+
+def _read(source: str | Path | bytes) -> tuple[str, bytes]:
+    if isinstance(source, bytes):
+        return _name(source), source
+    try:
+        return _name(source), Path(source).read_bytes()
+    except OSError as error:
+        raise UserError(f"cannot read the image {source}: {error.strerror}.") from None
+
+
+def _name(source: str | Path | bytes) -> str:
+    return "given as bytes" if isinstance(source, bytes) else str(source)

@@ -1,0 +1,173 @@
+"""Masks as COCO's compressed run lengths: reading, checking and making them.
+
+Runs go down the columns and begin with the outside of the object. Everything here raises ``ValueError`` with a phrase
+that says what is wrong with a mask; the caller knows whose mask it is.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+POLYGON_TOLERANCE = 2.0
+"""Polygon points may lie this many pixels outside the image; annotation tools round. Such points are clipped."""
+
+
+def encode_mask(mask: np.ndarray) -> str:
+    """Compressed counts of a mask.
+
+    Args:
+        mask: (H, W), anything but zero is inside.
+    """
+    from pycocotools import mask as coco_mask
+
+    return coco_mask.encode(np.asfortranarray(mask != 0, dtype=np.uint8))["counts"].decode("ascii")
+
+
+def decode_mask(counts: str, height: int, width: int) -> np.ndarray:
+    """The mask of compressed counts as bool (height, width).
+
+    Raises:
+        ValueError: the counts are malformed or do not cover the mask.
+    """
+    runs = decode_counts(counts)
+    _check_runs(runs, height, width)
+    inside = np.arange(len(runs)) % 2 == 1
+    return np.ascontiguousarray(np.repeat(inside, runs).reshape(width, height).T)
+
+
+def decode_counts(counts: str) -> np.ndarray:
+    """Run lengths (int64) of COCO's compressed text: 5 bits a character, differences to the run before last.
+
+    Written out here because pycocotools reads past the end of malformed text.
+
+    Raises:
+        ValueError: the text is malformed.
+    """
+    digits = np.frombuffer(counts.encode("ascii", "replace"), np.uint8).astype(np.int64) - 48
+    if not len(digits) or digits.min() < 0 or digits.max() > 63 or digits[-1] & 32:
+        raise ValueError("its run-length text is malformed")
+    last = np.flatnonzero((digits & 32) == 0)
+    first = np.concatenate([[0], last[:-1] + 1])
+    if (last - first).max() > 6:
+        raise ValueError("its run-length text is malformed")
+    place = np.arange(len(digits)) - np.repeat(first, last - first + 1)
+    runs = np.add.reduceat((digits & 31) << (5 * place), first)
+    runs -= np.where(digits[last] & 16, np.int64(1) << (5 * (last - first + 1)), 0)
+    runs[1::2] = runs[1::2].cumsum()
+    runs[2::2] = runs[2::2].cumsum()
+    return runs
+
+
+def mask_from_rle(counts: str | Sequence[int], height: int, width: int) -> str:
+    """Compressed counts of a run-length mask that is given as text or as a list of runs.
+
+    Raises:
+        ValueError: the runs are malformed or do not cover the mask.
+    """
+    from pycocotools import mask as coco_mask
+
+    if isinstance(counts, str):
+        runs = decode_counts(counts)
+    elif counts and all(type(run) is int and 0 <= run <= height * width for run in counts):
+        runs = np.array(counts, dtype=np.int64)
+    else:
+        raise ValueError("its run lengths are not numbers between 0 and the number of pixels")
+    _check_runs(runs, height, width)
+    rle = coco_mask.frPyObjects({"size": [height, width], "counts": runs.tolist()}, height, width)
+    return rle["counts"].decode("ascii")
+
+
+def mask_from_polygons(polygons: Sequence[Sequence[float]], height: int, width: int) -> str:
+    """Compressed counts of the union of polygons.
+
+    Args:
+        polygons: each ``[x1, y1, x2, y2, ...]`` in pixels, at least three points.
+
+    Raises:
+        ValueError: a polygon has fewer than three points or lies outside the image.
+    """
+    from pycocotools import mask as coco_mask
+
+    if not polygons:
+        raise ValueError("it has no polygon")
+    for polygon in polygons:
+        _check_polygon(polygon, height, width)
+    rles = coco_mask.frPyObjects([[float(value) for value in polygon] for polygon in polygons], height, width)
+    return coco_mask.merge(rles)["counts"].decode("ascii")
+
+
+def mask_from_box(box: Sequence[float], height: int, width: int) -> str:
+    """Compressed counts of a filled box, rounded to whole pixels.
+
+    Args:
+        box: x, y of the upper left corner, width, height, in pixels.
+
+    Raises:
+        ValueError: it is not four numbers, has no size or lies outside the image.
+    """
+    if len(box) != 4 or not all(map(_is_number, box)) or min(box[2:]) <= 0:
+        raise ValueError("its box is not x, y, width, height with a positive size")
+    left, top, right, bottom = box[0], box[1], box[0] + box[2], box[1] + box[3]
+    _check_inside("its box", (left, right), (top, bottom), height, width)
+    mask = np.zeros((height, width), dtype=bool)
+    mask[max(round(top), 0) : round(bottom), max(round(left), 0) : round(right)] = True
+    return encode_mask(mask)
+
+
+def mask_from_coco(segmentation: Any, height: int, width: int) -> str:
+    """Compressed counts of a COCO ``segmentation``: a list of polygons, or a run-length mask (text or list of runs).
+
+    COCO holds a few parts of only two points; they are passed over where another part remains.
+
+    Raises:
+        ValueError: it is neither, is malformed or does not fit the image.
+    """
+    if isinstance(segmentation, list) and all(isinstance(polygon, list) for polygon in segmentation):
+        areas = [polygon for polygon in segmentation if len(polygon) >= 6]
+        return mask_from_polygons(areas or segmentation, height, width)
+    if isinstance(segmentation, dict) and isinstance(segmentation.get("counts"), str | list):
+        if segmentation.get("size", [height, width]) != [height, width]:
+            raise ValueError(f"its size {segmentation['size']} is not the image's [{height}, {width}]")
+        return mask_from_rle(segmentation["counts"], height, width)
+    raise ValueError("it is neither a list of polygons nor a run-length mask")
+
+
+def box_of(counts: str, height: int, width: int) -> tuple[float, float, float, float]:
+    """Smallest box around a mask: x, y of the upper left corner, width, height.
+
+    Raises:
+        ValueError: the mask is empty.
+    """
+    from pycocotools import mask as coco_mask
+
+    rle = {"size": [height, width], "counts": counts.encode("ascii")}
+    if not coco_mask.area(rle):
+        raise ValueError("it is empty")
+    x, y, box_width, box_height = coco_mask.toBbox(rle).tolist()
+    return x, y, box_width, box_height
+
+
+def _check_runs(runs: np.ndarray, height: int, width: int) -> None:
+    if runs.min() < 0 or runs.sum() != height * width:
+        raise ValueError(f"its run lengths do not cover {width} x {height} pixels")
+
+
+def _check_polygon(polygon: Sequence[float], height: int, width: int) -> None:
+    if len(polygon) < 6 or len(polygon) % 2 or not all(map(_is_number, polygon)):
+        raise ValueError("a polygon is not x1, y1, x2, y2, ... with at least three points")
+    _check_inside("a polygon", polygon[0::2], polygon[1::2], height, width)
+
+
+def _check_inside(what: str, xs: Sequence[float], ys: Sequence[float], height: int, width: int) -> None:
+    for axis, values, size in (("x", xs, width), ("y", ys, height)):
+        if min(values) < -POLYGON_TOLERANCE or max(values) > size + POLYGON_TOLERANCE:
+            reach = f"{axis} {min(values):g} to {max(values):g}"
+            raise ValueError(f"{what} reaches outside the image of {width} x {height} pixels ({reach})")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

@@ -1,0 +1,298 @@
+"""The one table that every benchmark becomes, and the folder that holds it.
+
+A prepared dataset is a folder with ``dataset.json`` (what it is, where it comes from, counts) and, for each split,
+``<split>-NNNNN.parquet``: one row per referred object. Images stay where they are, or lie in ``images-NNNNN.arrow``
+when the dataset is packed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cmpc.data.images import read_image
+from cmpc.data.masks import decode_mask
+from cmpc.data.packed_images import PackedImages, write_packed_images
+from cmpc.errors import UsageError, UserError
+from cmpc.files import atomic_folder
+
+SCHEMA_VERSION = 1
+ROWS_PER_GROUP = 2_000
+ROWS_PER_FILE = 50_000
+
+WORD_TYPES = ("entity", "attribute", "relation", "unnecessary")
+"""The types that a word of an expression can have; the same as the network's ``models.config.WORD_TYPES``."""
+
+SPLIT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_+.]*")
+_OWN_FILES = re.compile(r"dataset\.json|.+-\d{5}\.parquet|images-\d{5}\.arrow")
+
+
+@dataclass(frozen=True, slots=True)
+class ReferredObject:
+    """One row of the table: an object in an image with all the expressions that refer to it."""
+
+    ref_id: str
+    """Name of the object, unique in its split."""
+    image_id: str
+    """Name of the image in its benchmark."""
+    image: str
+    """File of the image, relative to the image folder, with forward slashes."""
+    height: int
+    """Height of the image and of the mask in pixels."""
+    width: int
+    """Width of the image and of the mask in pixels."""
+    mask: str
+    """Mask as COCO's compressed run-length counts (ASCII), size (height, width)."""
+    box: tuple[float, float, float, float]
+    """Smallest box around the mask: x and y of the upper left corner, width, height, in pixels."""
+    category: str
+    """Name of the object's category, empty where unknown."""
+    expressions: tuple[str, ...]
+    """What people say to mean this object."""
+    groups: tuple[str, ...] = ()
+    """A name for each expression by which results are broken down; empty where not given."""
+    word_types: tuple[tuple[str, ...], ...] = ()
+    """For each expression, the type of each token (entity, attribute, relation, unnecessary); empty where not given."""
+
+    def decode_mask(self) -> np.ndarray:
+        """The mask as bool (height, width), True inside the object.
+
+        Raises:
+            UserError: the counts are damaged.
+        """
+        try:
+            return decode_mask(self.mask, self.height, self.width)
+        except ValueError as error:
+            raise UserError(f"the mask of {self.ref_id} is damaged ({error}): prepare the dataset anew.") from None
+
+
+@dataclass(frozen=True)
+class SplitInfo:
+    """What a split holds."""
+
+    objects: int
+    expressions: int
+    images: int
+
+    @staticmethod
+    def of(rows: Sequence[ReferredObject]) -> SplitInfo:
+        """Counts the rows of a split."""
+        return SplitInfo(len(rows), sum(len(row.expressions) for row in rows), len({row.image for row in rows}))
+
+
+@dataclass(frozen=True)
+class DatasetInfo:
+    """The content of ``dataset.json``."""
+
+    name: str
+    """Name of the benchmark, as ``cmpc prepare`` knows it."""
+    images: str = ""
+    """Image folder: absolute, or relative to the dataset's folder. Empty when the images are packed."""
+    licence: str = ""
+    """Under what terms the photos and annotations may be used."""
+    sources: dict[str, str] = field(default_factory=dict)
+    """SHA-256 of each file that the tables were made from."""
+    splits: dict[str, SplitInfo] = field(default_factory=dict)
+    """Split -> counts. Filled in by ``write_dataset``."""
+    missing_images: list[str] = field(default_factory=list)
+    """Images that were left out on request because their files are missing."""
+    packed: bool = False
+    """Whether the images lie in the dataset's folder."""
+    schema_version: int = SCHEMA_VERSION
+    """Version of this layout."""
+
+
+@dataclass
+class PreparedDataset:
+    """A prepared dataset on disk. Instances may be sent to worker processes."""
+
+    folder: Path
+    """The folder with ``dataset.json``."""
+    info: DatasetInfo
+    """What the dataset says about itself."""
+    image_folder: Path
+    """Where the images lie."""
+
+    @staticmethod
+    def open(folder: str | Path, images: str | Path | None = None) -> PreparedDataset:
+        """Opens a folder that ``cmpc prepare`` made.
+
+        Args:
+            folder: the prepared dataset.
+            images: where its images are now, if they were moved.
+
+        Raises:
+            UserError: the folder is not a prepared dataset, or a newer version of this program made it.
+        """
+        folder = Path(folder)
+        path = folder / "dataset.json"
+        if not folder.is_dir():
+            raise UserError(f"there is no prepared dataset at {folder}: make one with cmpc prepare.")
+        try:
+            info = _info_from_json(json.loads(path.read_text(encoding="utf-8")))
+        except FileNotFoundError:
+            raise UserError(f"{folder} has no dataset.json: make a prepared dataset with cmpc prepare.") from None
+        except (OSError, ValueError, TypeError, KeyError, AttributeError):
+            raise UserError(f"{path} is damaged: prepare the dataset anew.") from None
+        if info.schema_version > SCHEMA_VERSION:
+            raise UserError(f"{folder} was prepared by a newer version of cmpc: prepare it anew with this one.")
+        return PreparedDataset(folder, info, Path(images) if images is not None else folder / info.images)
+
+    @property
+    def splits(self) -> list[str]:
+        """Names of the splits."""
+        return list(self.info.splits)
+
+    def read(self, split: str) -> list[ReferredObject]:
+        """All rows of a split, in the order in which they were prepared.
+
+        Raises:
+            UsageError: there is no such split.
+            UserError: a table is missing or damaged.
+        """
+        if split not in self.info.splits:
+            raise UsageError(f"{self.folder} has no split {split!r}; it has {', '.join(self.splits)}.")
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        rows: list[ReferredObject] = []
+        for path in sorted(self.folder.glob(f"{split}-[0-9][0-9][0-9][0-9][0-9].parquet")):
+            try:
+                table = pq.ParquetFile(path, page_checksum_verification=True).read(columns=list(_COLUMNS))
+                rows.extend(map(_row, table.to_pylist()))
+            except (pa.ArrowException, OSError, TypeError):
+                raise UserError(f"{path} is damaged: prepare the dataset anew.") from None
+        if len(rows) != self.info.splits[split].objects:
+            raise UserError(f"tables of split {split} are missing in {self.folder}: prepare the dataset anew.")
+        return rows
+
+    def read_image(self, row: ReferredObject) -> np.ndarray:
+        """The image of a row as uint8 (height, width, 3), RGB, not turned by EXIF.
+
+        Raises:
+            UserError: the image is missing or broken, or its size is not the mask's.
+        """
+        image = read_image(self.read_image_bytes(row))
+        if image.shape[:2] != (row.height, row.width):
+            raise UserError(
+                f"{row.image} is {image.shape[1]} x {image.shape[0]} pixels but was prepared as "
+                f"{row.width} x {row.height}: give the original photos."
+            )
+        return image
+
+    def read_image_bytes(self, row: ReferredObject) -> bytes:
+        """The encoded file of a row's image.
+
+        Raises:
+            UserError: the image is missing.
+        """
+        if self.info.packed:
+            return self._packed.read(row.image)
+        try:
+            return (self.image_folder / row.image).read_bytes()
+        except OSError as error:
+            raise UserError(f"cannot read the image {self.image_folder / row.image}: {error.strerror}.") from None
+
+    @cached_property
+    def _packed(self) -> PackedImages:
+        return PackedImages(self.folder)
+
+
+def write_dataset(
+    folder: str | Path,
+    info: DatasetInfo,
+    rows_by_split: Mapping[str, Sequence[ReferredObject]],
+    *,
+    pack_from: Path | None = None,
+    advance: Callable[[], None] = lambda: None,
+) -> DatasetInfo:
+    """Writes a prepared dataset, whole or not at all; the same rows give the same bytes.
+
+    Args:
+        folder: where to; a prepared dataset that stands there is replaced.
+        info: what to say in ``dataset.json``; counts are filled in.
+        rows_by_split: the tables.
+        pack_from: image folder whose files are copied into the dataset, each once.
+        advance: called after each image that is packed.
+
+    Returns:
+        The info as written.
+
+    Raises:
+        UserError: something else stands at ``folder``, it cannot be written, or an image to be packed cannot be read.
+        ValueError: a split has no name that can be a file's.
+    """
+    check_output_folder(folder)
+    if wrong := [split for split in rows_by_split if not SPLIT_NAME.fullmatch(split)]:
+        raise ValueError(f"split names are letters, digits, '_', '+' and '.', got {wrong[0]!r}")
+    info = dataclasses.replace(
+        info,
+        splits={split: SplitInfo.of(rows) for split, rows in rows_by_split.items()},
+        packed=pack_from is not None,
+        images="" if pack_from is not None else info.images,
+    )
+    try:
+        with atomic_folder(folder) as temporary:
+            for split, rows in rows_by_split.items():
+                for number, start in enumerate(range(0, max(len(rows), 1), ROWS_PER_FILE)):
+                    _write_table(temporary / f"{split}-{number:05d}.parquet", rows[start : start + ROWS_PER_FILE])
+            if pack_from is not None:
+                images = sorted({row.image for rows in rows_by_split.values() for row in rows})
+                write_packed_images(temporary, images, pack_from, advance)
+            text = json.dumps(dataclasses.asdict(info), indent=1, ensure_ascii=False)
+            (temporary / "dataset.json").write_text(text + "\n", encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"cannot write {folder}: {error.strerror or error}.") from None
+    return info
+
+
+def check_output_folder(folder: str | Path) -> None:
+    """Refuses a place where writing a dataset would destroy something that is not a prepared dataset.
+
+    Raises:
+        UserError: ``folder`` is a file, or a folder with other files in it.
+    """
+    folder = Path(folder)
+    if folder.is_dir():
+        foreign = sorted(entry.name for entry in folder.iterdir() if not _OWN_FILES.fullmatch(entry.name))
+        if foreign:
+            raise UserError(f"{folder} holds other files (such as {foreign[0]}): give a new folder with --out.")
+    elif folder.exists():
+        raise UserError(f"{folder} is a file: give a new folder with --out.")
+
+
+_COLUMNS = tuple(field.name for field in dataclasses.fields(ReferredObject))
+
+
+def _write_table(path: Path, rows: Sequence[ReferredObject]) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    texts = pa.list_(pa.string())
+    types = {"height": pa.int32(), "width": pa.int32(), "box": pa.list_(pa.float64())}
+    types |= {"expressions": texts, "groups": texts, "word_types": pa.list_(texts)}
+    schema = pa.schema([(name, types.get(name, pa.string())) for name in _COLUMNS])
+    table = pa.table({name: [getattr(row, name) for row in rows] for name in _COLUMNS}, schema=schema)
+    pq.write_table(table, path, compression="zstd", row_group_size=ROWS_PER_GROUP, write_page_checksum=True)
+
+
+def _row(values: dict[str, Any]) -> ReferredObject:
+    for name in ("box", "expressions", "groups"):
+        values[name] = tuple(values[name])
+    values["word_types"] = tuple(tuple(types) for types in values["word_types"])
+    return ReferredObject(**values)
+
+
+def _info_from_json(values: dict[str, Any]) -> DatasetInfo:
+    if values["schema_version"] > SCHEMA_VERSION:
+        return DatasetInfo(name=values["name"], schema_version=values["schema_version"])
+    splits = {split: SplitInfo(**counts) for split, counts in values.pop("splits").items()}
+    return DatasetInfo(splits=splits, **values)

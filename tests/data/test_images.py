@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cmpc.data.images import image_size, read_image
+from cmpc.errors import UserError
+
+PHOTOS = Path(__file__).parent / "refer" / "train2014"
+COLOUR, GREY = PHOTOS / "COCO_train2014_000000000072.jpg", PHOTOS / "COCO_train2014_000000000086.jpg"
+
+
+def encode(image: Image.Image, kind: str, **options: object) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def test_photo_is_read_as_rgb() -> None:
+    expected = np.asarray(Image.open(COLOUR)).astype(int)
+    pixels = read_image(COLOUR)
+    assert pixels.dtype == np.uint8
+    assert np.abs(pixels - expected).max() <= 3  # two JPEG decoders
+
+
+def test_grey_photo_has_three_equal_channels() -> None:
+    pixels = read_image(GREY.read_bytes())
+    assert pixels.shape == (*image_size(GREY), 3)
+    assert (pixels == pixels[:, :, :1]).all()
+
+
+@pytest.mark.parametrize("kind", ["PNG", "GIF", "BMP", "WEBP", "TIFF", "JPEG2000", "PPM"])
+def test_formats_are_read(kind: str) -> None:
+    options = {"lossless": True} if kind == "WEBP" else {}
+    assert read_image(encode(Image.new("RGB", (6, 4), (0, 102, 204)), kind, **options))[2, 3].tolist() == [0, 102, 204]
+
+
+def test_transparency_is_dropped() -> None:
+    assert read_image(encode(Image.new("RGBA", (3, 2), (10, 20, 30, 0)), "PNG"))[0, 0].tolist() == [10, 20, 30]
+
+
+def test_sixteen_bits_are_scaled_to_eight() -> None:
+    values = np.arange(0, 65536, 256, dtype=np.uint16).reshape(16, 16)
+    pixels = read_image(encode(Image.fromarray(values), "PNG"))
+    assert (pixels[:, :, 0].ravel() == np.arange(256)).all()
+
+
+def test_exif_rotation_is_applied_only_on_request() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn by a quarter
+    data = encode(Image.new("RGB", (30, 20)), "JPEG", exif=exif)
+    assert read_image(data).shape == (20, 30, 3)
+    assert image_size(data) == (20, 30)
+    assert read_image(data, exif_rotation=True).shape == (30, 20, 3)
+
+
+@pytest.mark.parametrize("kept", [0, 10, 0.5, 0.99])
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+def test_image_cut_short_is_refused(kind: str, kept: float) -> None:
+    data = encode(Image.open(COLOUR), kind)
+    with pytest.raises(UserError):
+        read_image(data[: int(kept if kept > 1 else kept * len(data))])
+
+
+def test_missing_image_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"absent\.jpg"):
+        read_image(tmp_path / "absent.jpg")
+    with pytest.raises(UserError, match=r"absent\.jpg"):
+        image_size(tmp_path / "absent.jpg")
+
+
+def test_text_file_is_not_an_image(tmp_path: Path) -> None:
+    path = tmp_path / "photo.jpg"
+    path.write_text("not a photo")
+    with pytest.raises(UserError, match=r"photo\.jpg is not an image"):
+        read_image(path)
+
+
+def test_huge_image_is_refused_before_it_is_decoded() -> None:
+    data = encode(Image.new("1", (20_000, 10_000)), "PNG")
+    assert len(data) < 100_000
+    with pytest.raises(UserError, match="too large"):
+        read_image(data)

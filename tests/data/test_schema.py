@@ -1,0 +1,183 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+import pickle
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cmpc.data import packed_images, schema
+from cmpc.data.images import read_image
+from cmpc.data.schema import DatasetInfo, PreparedDataset, ReferredObject, write_dataset
+from cmpc.data.sources.refer_api import BENCHMARKS, collect
+from cmpc.errors import UsageError, UserError
+from cmpc.models.config import WORD_TYPES
+
+Rows = dict[str, list[ReferredObject]]
+
+
+@pytest.fixture
+def rows(refer: Path) -> Rows:
+    found = collect(BENCHMARKS["unc"], refer, refer).rows
+    first = found["train"][0]
+    count = len(first.expressions)
+    found["train"][0] = dataclasses.replace(first, groups=("a",) * count, word_types=(("entity", "relation"),) * count)
+    return found
+
+
+@pytest.fixture
+def info(refer: Path) -> DatasetInfo:
+    return DatasetInfo(name="unc", images=str(refer / "train2014"), licence="free", sources={"a": "0"})
+
+
+def test_written_rows_are_read_back(tmp_path: Path, rows: Rows, info: DatasetInfo) -> None:
+    written = write_dataset(tmp_path / "out", info, rows)
+    dataset = PreparedDataset.open(tmp_path / "out")
+    assert {split: dataset.read(split) for split in dataset.splits} == rows
+    assert dataset.info == written
+    assert dataset.info.splits["val"].expressions == sum(len(row.expressions) for row in rows["val"])
+
+
+def test_long_splits_are_divided_into_files(
+    tmp_path: Path, rows: Rows, info: DatasetInfo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(schema, "ROWS_PER_FILE", 2)
+    write_dataset(tmp_path / "out", info, rows)
+    assert len(list((tmp_path / "out").glob("train-*.parquet"))) == 2
+    dataset = PreparedDataset.open(tmp_path / "out")
+    assert dataset.read("train") == rows["train"]
+    (tmp_path / "out" / "train-00001.parquet").unlink()
+    with pytest.raises(UserError, match="tables of split train are missing"):
+        dataset.read("train")
+
+
+@pytest.mark.parametrize("pack", [False, True])
+def test_same_rows_give_the_same_bytes(tmp_path: Path, refer: Path, rows: Rows, info: DatasetInfo, pack: bool) -> None:
+    for name in ("one", "two"):
+        write_dataset(tmp_path / name, info, rows, pack_from=refer / "train2014" if pack else None)
+    files = sorted(path.name for path in (tmp_path / "one").iterdir())
+    assert files == sorted(path.name for path in (tmp_path / "two").iterdir())
+    assert all((tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes() for name in files)
+
+
+def test_packed_dataset_needs_no_image_folder(
+    tmp_path: Path, refer: Path, rows: Rows, info: DatasetInfo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(packed_images, "IMAGES_PER_BATCH", 2)
+    monkeypatch.setattr(packed_images, "BYTES_PER_FILE", 15_000)
+    expected = {row.image: read_image(refer / "train2014" / row.image) for found in rows.values() for row in found}
+    write_dataset(tmp_path / "out", info, rows, pack_from=refer / "train2014")
+    assert len(list((tmp_path / "out").glob("images-*.arrow"))) > 1
+    shutil.rmtree(refer)
+    moved = shutil.move(tmp_path / "out", tmp_path / "moved")
+    dataset = PreparedDataset.open(moved)
+    for copy in (dataset, pickle.loads(pickle.dumps(dataset))):
+        for found in rows.values():
+            for row in found:
+                assert (copy.read_image(row) == expected[row.image]).all()
+
+
+def test_relative_image_folder_starts_at_the_dataset(tmp_path: Path, rows: Rows, info: DatasetInfo) -> None:
+    write_dataset(tmp_path / "out", dataclasses.replace(info, images="../refer/train2014"), rows)
+    dataset = PreparedDataset.open(tmp_path / "out")
+    row = rows["val"][0]
+    assert dataset.read_image(row).shape == (row.height, row.width, 3)
+
+
+def test_images_may_have_moved(tmp_path: Path, refer: Path, rows: Rows, info: DatasetInfo) -> None:
+    write_dataset(tmp_path / "out", info, rows)
+    (refer / "train2014").rename(tmp_path / "photos")
+    row = rows["val"][0]
+    with pytest.raises(UserError, match=row.image):
+        PreparedDataset.open(tmp_path / "out").read_image(row)
+    assert PreparedDataset.open(tmp_path / "out", tmp_path / "photos").read_image(row).dtype == np.uint8
+
+
+def test_image_of_another_size_is_refused(tmp_path: Path, refer: Path, rows: Rows, info: DatasetInfo) -> None:
+    write_dataset(tmp_path / "out", info, rows)
+    row = rows["val"][0]
+    Image.new("RGB", (9, 8)).save(refer / "train2014" / row.image)
+    with pytest.raises(UserError, match="is 9 x 8 pixels but was prepared as"):
+        PreparedDataset.open(tmp_path / "out").read_image(row)
+
+
+def test_unknown_split_is_wrong_use(tmp_path: Path, rows: Rows, info: DatasetInfo) -> None:
+    write_dataset(tmp_path / "out", info, rows)
+    with pytest.raises(UsageError, match="no split 'test'; it has train, val, testA, testB"):
+        PreparedDataset.open(tmp_path / "out").read("test")
+
+
+def test_what_is_no_prepared_dataset_is_refused(tmp_path: Path, refer: Path) -> None:
+    with pytest.raises(UserError, match="there is no prepared dataset"):
+        PreparedDataset.open(tmp_path / "nowhere")
+    with pytest.raises(UserError, match=r"no dataset\.json"):
+        PreparedDataset.open(refer)
+
+
+@pytest.mark.parametrize(
+    "content", ["", "[]", "{}", '{"schema_version": 1, "splits": {}, "odd": 1}', '{"schema_version": "x"}']
+)
+def test_damaged_description_is_refused(tmp_path: Path, content: str) -> None:
+    (tmp_path / "dataset.json").write_text(content)
+    with pytest.raises(UserError, match=r"dataset\.json is damaged"):
+        PreparedDataset.open(tmp_path)
+
+
+def test_newer_layout_is_refused(tmp_path: Path, rows: Rows, info: DatasetInfo) -> None:
+    write_dataset(tmp_path / "out", info, rows)
+    path = tmp_path / "out" / "dataset.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"schema_version": 99, "news": True}))
+    with pytest.raises(UserError, match="newer version"):
+        PreparedDataset.open(tmp_path / "out")
+
+
+@pytest.mark.parametrize("place", [0.0, 0.2, 0.5, 0.99])
+def test_damaged_table_is_refused(tmp_path: Path, rows: Rows, info: DatasetInfo, place: float) -> None:
+    write_dataset(tmp_path / "out", info, rows)
+    path = tmp_path / "out" / "train-00000.parquet"
+    content = path.read_bytes()
+    path.write_bytes(content[: int(place * len(content))])
+    with pytest.raises(UserError, match=r"train-00000\.parquet is damaged"):
+        PreparedDataset.open(tmp_path / "out").read("train")
+
+
+def test_damaged_mask_is_refused(rows: Rows) -> None:
+    row = dataclasses.replace(rows["val"][0], mask="0")
+    with pytest.raises(UserError, match=f"the mask of {row.ref_id} is damaged"):
+        row.decode_mask()
+
+
+def test_other_files_are_never_replaced(tmp_path: Path, rows: Rows, info: DatasetInfo) -> None:
+    out = tmp_path / "out"
+    write_dataset(out, info, rows)
+    write_dataset(out, info, {"val": rows["val"]})
+    assert PreparedDataset.open(out).splits == ["val"]
+    (out / "notes.txt").write_text("mine")
+    with pytest.raises(UserError, match=r"holds other files \(such as notes\.txt\)"):
+        write_dataset(out, info, rows)
+    assert (out / "notes.txt").read_text() == "mine"
+    with pytest.raises(UserError, match="is a file"):
+        write_dataset(out / "notes.txt", info, rows)
+
+
+def test_place_that_cannot_be_written_is_named(tmp_path: Path, rows: Rows, info: DatasetInfo) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(UserError, match=r"cannot write .*file/out"):
+        write_dataset(tmp_path / "file" / "out", info, rows)
+
+
+def test_failed_packing_leaves_the_old_dataset(tmp_path: Path, refer: Path, rows: Rows, info: DatasetInfo) -> None:
+    write_dataset(tmp_path / "out", info, rows)
+    (refer / "train2014" / rows["val"][0].image).unlink()
+    with pytest.raises(UserError, match="cannot read the image"):
+        write_dataset(tmp_path / "out", info, {"val": rows["val"]}, pack_from=refer / "train2014")
+    assert PreparedDataset.open(tmp_path / "out").splits == list(rows)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "refer"]
+
+
+def test_word_types_are_the_networks() -> None:
+    assert schema.WORD_TYPES == WORD_TYPES

@@ -1,0 +1,154 @@
+"""Letterboxing and its way back, against numbers of the original program (tests/evaluation/fixtures/README.md)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cmpc.data.images import read_image
+from cmpc.data.transforms import (
+    Letterbox,
+    images_to_tensor,
+    letterbox_image,
+    letterbox_mask,
+    resize_and_crop,
+    undo_letterbox,
+)
+from cmpc.models.config import ImageConfig, preset
+
+REFERENCE = np.load(Path(__file__).parents[1] / "evaluation/fixtures/preprocess.npz")
+IMAGES = sorted({key.split("/")[1] for key in REFERENCE if key.startswith("image/")})
+MASKS = sorted({key.split("/")[1] for key in REFERENCE if key.startswith("mask/")})
+CROPS = sorted(key.split("/")[1] for key in REFERENCE if key.startswith("crop/"))
+
+ROUNDING_RIMS = {
+    "mask/320x240_rect": 23,
+    "crop/320x320": 181,
+    "crop/320x240": 141,
+    "crop/448x300": 56,
+    "crop/576x400": 28,
+}
+"""Pixels that the original counts as foreground for values around 1e-16: rounding errors of its transform where samples
+fall on pixels exactly. They differ between machines and are not copied."""
+
+SIDES = st.integers(1, 90)
+
+
+def size_of(name: str) -> tuple[int, int]:
+    height, width = name.split("_")[0].split("x")
+    return int(height), int(width)
+
+
+def unpack(key: str, height: int, width: int) -> np.ndarray:
+    return np.unpackbits(REFERENCE[key])[: height * width].reshape(height, width).astype(bool)
+
+
+def assert_equal_but_for_rounding_rims(key: str, result: np.ndarray, reference: np.ndarray) -> None:
+    assert not (result & ~reference).any()
+    assert (reference & ~result).sum() == ROUNDING_RIMS.get(key, 0)
+
+
+@pytest.mark.parametrize("name", [*(f"image/{name}" for name in IMAGES), "grey/333x500"])
+def test_letterboxed_photo_equals_the_original(name: str) -> None:
+    photo = read_image(REFERENCE[f"{name}/in"].tobytes())
+    reference = read_image(REFERENCE[f"{name}/out"].tobytes())
+    assert photo.shape[:2] == size_of(name.split("/")[1])
+
+    difference = np.abs(letterbox_image(photo, 320, "original").astype(int) - reference)
+
+    assert difference.max() <= 1
+    assert (difference > 0).mean() <= 0.008
+
+
+@pytest.mark.parametrize("name", MASKS)
+def test_letterboxed_mask_equals_the_original(name: str) -> None:
+    mask = unpack(f"mask/{name}/in", *size_of(name))
+    result = letterbox_mask(mask, 320, "original")
+    assert_equal_but_for_rounding_rims(f"mask/{name}", result, unpack(f"mask/{name}/out", 320, 320))
+
+
+@pytest.mark.parametrize("name", CROPS)
+def test_prediction_taken_back_to_the_photo_equals_the_original(name: str) -> None:
+    result = resize_and_crop(unpack("prediction", 320, 320), *size_of(name))
+    assert_equal_but_for_rounding_rims(f"crop/{name}", result, unpack(f"crop/{name}", *size_of(name)))
+
+
+@given(SIDES, SIDES, st.sampled_from(["original", "area"]))
+def test_photo_fills_one_side_of_the_square_and_zeros_surround_it(height: int, width: int, resize: str) -> None:
+    box = Letterbox.of(height, width, 32)
+    square = letterbox_image(np.full((height, width, 3), 200, np.uint8), 32, resize)
+
+    assert max(box.resized_height, box.resized_width) == 32
+    assert (square[box.rows, box.columns] == 200).all()
+    assert np.count_nonzero(square) == 3 * box.resized_height * box.resized_width
+    assert abs(box.top - (32 - box.top - box.resized_height)) <= 1
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 1000), (1000, 1)])
+def test_a_very_thin_photo_keeps_a_pixel(height: int, width: int) -> None:
+    square = letterbox_image(np.full((height, width, 3), 9, np.uint8), 64, "area")
+    assert np.count_nonzero(square) == 3 * 64
+    assert undo_letterbox(np.ones((64, 64), np.float32), height, width).shape == (height, width)
+    assert resize_and_crop(np.ones((64, 64), bool), height, width).all()
+
+
+def test_area_rule_averages_when_it_shrinks() -> None:
+    stripes = np.zeros((64, 64, 3), np.uint8)
+    stripes[:, ::2] = 100
+    assert (letterbox_image(stripes, 32, "area") == 50).all()
+
+
+def test_area_rule_keeps_pixels_that_the_mask_half_covers() -> None:
+    mask = np.zeros((8, 8), bool)
+    mask[:, :3] = True
+    assert letterbox_mask(mask, 4, "area")[:, :2].all()
+    assert not letterbox_mask(mask, 4, "area")[:, 2:].any()
+
+
+@given(SIDES, SIDES)
+def test_undoing_the_letterbox_ignores_what_surrounds_the_photo(height: int, width: int) -> None:
+    box = Letterbox.of(height, width, 32)
+    logits = np.full((32, 32), -5, np.float32)
+    logits[box.rows, box.columns] = 3
+    restored = undo_letterbox(logits, height, width)
+    assert restored.shape == (height, width)
+    assert restored.dtype == np.float32
+    assert np.allclose(restored, 3)
+
+
+def test_mask_survives_the_way_there_and_back() -> None:
+    mask = np.zeros((44, 64), bool)
+    mask[10:40, 30:52] = True  # on even pixels: exact at half the size
+    square = letterbox_mask(mask, 32, "area").astype(np.float32)
+    assert ((undo_letterbox(square, 44, 64) >= 0.5) == mask).all()
+
+
+def test_network_input_of_the_paper_is_bgr_minus_the_mean() -> None:
+    image = np.zeros((2, 2, 3), np.uint8)
+    image[0, 1] = (10, 20, 30)
+    tensor = images_to_tensor([image, image], ImageConfig(size=2))
+    blue, green, red = ImageConfig().mean
+    assert tensor.shape == (2, 3, 2, 2)
+    assert tensor.dtype == torch.float32
+    assert torch.allclose(tensor[1, :, 0, 1], torch.tensor([30 - blue, 20 - green, 10 - red]))
+    assert torch.allclose(tensor[1, :, 1, 0], -torch.tensor([blue, green, red]))
+
+
+def test_network_input_of_the_small_preset_is_normalised_rgb() -> None:
+    config = preset("small").image
+    tensor = images_to_tensor([np.full((4, 4, 3), (10, 20, 30), np.uint8)], config)
+    expected = (np.array([10, 20, 30]) - config.mean) / config.std
+    assert np.allclose(tensor[0, :, 2, 3].numpy(), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "image", [np.zeros((3, 8, 8), np.uint8), np.zeros((8, 8), np.uint8), np.zeros((8, 8, 3), np.float32)]
+)
+def test_a_photo_of_another_layout_is_refused_with_the_expected_one(image: np.ndarray) -> None:
+    with pytest.raises(ValueError, match=r"\(H, W, 3\) uint8"):
+        letterbox_image(image, 32, "area")

@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cmpc.data.vocabulary import Vocabulary, pad_tokens, tokenize
+from cmpc.errors import UserError
+
+ORIGINAL = json.loads((Path(__file__).parent / "original_tokens.json").read_text(encoding="utf-8"))
+
+
+@pytest.fixture(params=["gref", "referit"])
+def original(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, Vocabulary]:
+    """The original's vocabulary file, with a filler on every line that the recorded sentences do not need."""
+    lines = ORIGINAL["lines"][request.param]
+    words = [f"filler{number}" for number in range(lines["count"])]
+    for number, word in lines["words"]:
+        words[number] = word
+    path = tmp_path / "vocabulary.txt"
+    path.write_text("\n".join(words) + "\n")
+    return request.param, Vocabulary.load(path)
+
+
+def test_tokens_equal_the_originals() -> None:
+    for recorded in ORIGINAL["sentences"]:
+        tokens = tokenize(recorded["sentence"])
+        expected = recorded["tokens"]  # recorded before the final "." is dropped
+        assert tokens == (expected[:-1] if expected[-1] == "." else expected)
+
+
+def test_ids_equal_the_originals(original: tuple[str, Vocabulary]) -> None:
+    name, vocabulary = original
+    for recorded in ORIGINAL["sentences"]:
+        ids = vocabulary.encode(recorded["sentence"], max_words=20)
+        assert [0] * (20 - len(ids)) + ids == recorded[name]
+
+
+def test_word_on_two_lines_has_the_id_of_the_last(original: tuple[str, Vocabulary]) -> None:
+    name, vocabulary = original
+    if name == "gref":
+        assert vocabulary.words[511] == vocabulary.words[6108] == "."
+        assert vocabulary.encode("a . b", 20) == [vocabulary.ids["a"], 3, 3]
+        assert vocabulary.ids["."] == 6108
+    assert len(vocabulary) == ORIGINAL["lines"][name]["count"]
+
+
+@pytest.mark.parametrize("expression", ["", "   ", ".", " . "])
+def test_expression_without_a_token_encodes_to_nothing(expression: str) -> None:
+    assert Vocabulary.from_expressions(["left man"]).encode(expression, 20) == []
+
+
+def test_unknown_words_are_named_without_separators() -> None:
+    vocabulary = Vocabulary.from_expressions(["left man"])
+    assert vocabulary.unknown_words("left zebra, (zebra) and 猫!") == ["zebra", "and", "猫!"]
+
+
+@given(st.lists(st.text(max_size=30), max_size=8), st.integers(1, 3))
+def test_saved_vocabulary_loads_equal(tmp_path_factory: pytest.TempPathFactory, texts: list[str], minimum: int) -> None:
+    vocabulary = Vocabulary.from_expressions(texts, minimum_count=minimum)
+    path = tmp_path_factory.mktemp("vocabulary") / "vocabulary.txt"
+    vocabulary.save(path)
+    assert Vocabulary.load(path) == vocabulary
+
+
+@given(st.text(), st.integers(1, 20))
+def test_every_text_encodes_within_the_limits(text: str, max_words: int) -> None:
+    vocabulary = Vocabulary.from_expressions(["left man in red"])
+    ids = vocabulary.encode(text, max_words)
+    assert len(ids) == min(len(tokenize(text)), max_words)
+    assert all(0 < number < len(vocabulary) for number in ids)
+
+
+def test_frequent_words_come_first_and_rare_ones_are_left_out() -> None:
+    vocabulary = Vocabulary.from_expressions(["red dog", "red cat", "red cat, left"], minimum_count=2)
+    assert vocabulary.words == ("<pad>", "<go>", "<eos>", "<unk>", "red", "cat")
+
+
+@pytest.mark.parametrize("content", [b"", b"left\nman\n", b"<pad>\nleft\n", b"\xff\xfe\x00"])
+def test_file_that_is_no_vocabulary_is_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "vocabulary.txt"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match="is not a vocabulary"):
+        Vocabulary.load(path)
+
+
+def test_missing_vocabulary_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"absent\.txt"):
+        Vocabulary.load(tmp_path / "absent.txt")
+
+
+def test_padding_goes_to_the_right() -> None:
+    padded = pad_tokens([[4, 5], [], [6]])
+    assert padded.dtype == np.int64
+    assert padded.tolist() == [[4, 5], [0, 0], [6, 0]]
+    assert pad_tokens([[4]], length=3).tolist() == [[4, 0, 0]]
+    assert pad_tokens([]).shape == (0, 0)
+
+
+def test_padding_refuses_to_cut() -> None:
+    with pytest.raises(ValueError, match="does not fit"):
+        pad_tokens([[1, 2, 3]], length=2)
