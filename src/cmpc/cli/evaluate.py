@@ -1,0 +1,123 @@
+"""Test a model on a split of a prepared dataset.
+
+Prints overall IoU, mean IoU and precision@0.5 to 0.9, by the length of the expressions and by the groups that the data
+gives. Writes report.json, report.md, expressions.jsonl (one line for each expression) and worst-and-best.png.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+
+@dataclass
+class Options:
+    """What to evaluate, how, and where to write."""
+
+    data: Path
+    """Folder that 'cmpc prepare' made."""
+    split: str
+    """Which split: val, test, testA, ..."""
+    model: Path
+    """Folder of the model."""
+    protocol: Literal["paper", "standard"] = "standard"
+    """How a prediction becomes a mask of the photo. standard: logits are resized to the photo, then cut at zero. paper:
+    as the published program, for comparison (cut at the network's size, then resized and thereby dilated)."""
+    crf: bool = False
+    """Also report the masks after the paper's DenseCRF (needs the extra 'crf', Python 3.11 or 3.12)."""
+    out: Path | None = None
+    """Folder for the reports. By default evaluation/MODEL-DATASET-SPLIT-PROTOCOL."""
+    resume: bool = False
+    """Continue an evaluation that was interrupted: finished expressions are kept."""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:1, mps, ... auto takes a GPU where there is one."""
+    batch_images: int = 4
+    """Images that the network sees at once."""
+    batch_expressions: int = 16
+    """Most expressions that it comprehends at once; less needs less memory."""
+    limit: int | None = None
+    """Evaluate only the first images of the split, with all their expressions."""
+    images: Path | None = None
+    """Where the photos are, if they were moved since the data was prepared."""
+
+
+def run(options: Options) -> None:
+    """Evaluates, prints the tables and writes the reports."""
+    from rich.console import Console
+    from rich.progress import MofNCompleteColumn, Progress
+
+    from cmpc.data.schema import PreparedDataset
+    from cmpc.devices import choose_device
+    from cmpc.evaluation.contact_sheet import FILE as CONTACT_SHEET
+    from cmpc.evaluation.contact_sheet import write_contact_sheet
+    from cmpc.evaluation.crf import require_crf
+    from cmpc.evaluation.evaluate import evaluate
+    from cmpc.evaluation.journal import Journal
+    from cmpc.evaluation.protocols import DESCRIPTIONS
+    from cmpc.evaluation.report import Report
+    from cmpc.evaluation.samples import fingerprint_rows
+    from cmpc.model_folder import load_model_folder
+
+    if options.crf:
+        require_crf()
+    dataset = PreparedDataset.open(options.data, options.images)
+    rows = dataset.read(options.split)
+    device = choose_device(options.device)
+    loaded = load_model_folder(options.model, device=device)
+    identity = {
+        "model": _fingerprint_model(options.model),
+        "data": fingerprint_rows(rows),
+        "split": options.split,
+        "protocol": options.protocol,
+        "crf": "yes" if options.crf else "no",
+    }
+    out = options.out or _default_folder(options, dataset.info.name)
+    console = Console()
+    with (
+        closing(Journal(out, identity, resume=options.resume)) as journal,
+        Progress(*Progress.get_default_columns(), MofNCompleteColumn(), console=Console(stderr=True)) as progress,
+    ):
+        if journal.results:
+            console.print(f"continuing: {len(journal.results):,} expressions are done")
+        task = progress.add_task("expressions", total=None)
+        evaluation = evaluate(
+            loaded.model,
+            loaded.vocabulary,
+            dataset,
+            options.split,
+            protocol=options.protocol,
+            crf=options.crf,
+            device=device,
+            batch_images=options.batch_images,
+            batch_expressions=options.batch_expressions,
+            limit=options.limit,
+            journal=journal,
+            advance=lambda done, total: progress.update(task, completed=done, total=total),
+        )
+        report = Report(evaluation, str(options.model), identity)
+        report.write(out)
+        write_contact_sheet(out / CONTACT_SHEET, evaluation, loaded.model, loaded.vocabulary, dataset, device=device)
+        journal.finish()
+    for table in report.terminal_tables():
+        console.print(table)
+    console.print(f"protocol {options.protocol}: {DESCRIPTIONS[options.protocol]}", highlight=False)
+    console.print(f"reports in {out}", highlight=False)
+
+
+def _default_folder(options: Options, dataset: str) -> Path:
+    parts = [options.model.resolve().name, dataset, options.split, options.protocol, *(["crf"] if options.crf else [])]
+    return Path("evaluation") / "-".join(parts)
+
+
+def _fingerprint_model(folder: Path) -> str:
+    """SHA-256 over the files that a model computes with."""
+    from cmpc.model_folder import CONFIG, VOCABULARY, WEIGHTS
+
+    digest = hashlib.sha256()
+    for name in (WEIGHTS, CONFIG, VOCABULARY):
+        with (folder / name).open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()

@@ -1,0 +1,154 @@
+"""Tests a network on a split of a prepared dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+
+from cmpc.data.schema import PreparedDataset
+from cmpc.data.vocabulary import Vocabulary
+from cmpc.errors import UsageError, UserError
+from cmpc.evaluation.crf import require_crf
+from cmpc.evaluation.journal import Journal
+from cmpc.evaluation.metrics import ScoreTable
+from cmpc.evaluation.prediction import predict
+from cmpc.evaluation.protocols import Protocol
+from cmpc.evaluation.samples import Sample, keep_samples, samples_by_image
+from cmpc.evaluation.scoring import ScoredSample, ScoringPool
+from cmpc.models import ReferringNetwork
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What an evaluation found."""
+
+    dataset: str
+    """Name of the dataset."""
+    split: str
+    """Name of the split."""
+    protocol: Protocol
+    """How predictions became masks."""
+    images: int
+    """Images that were evaluated."""
+    images_in_split: int
+    """Images that the split has; more than ``images`` when a limit was given."""
+    samples: list[Sample]
+    """The evaluated expressions, in the order of the split."""
+    results: list[ScoredSample]
+    """The result of each sample."""
+
+    @property
+    def with_crf(self) -> bool:
+        """Whether masks were scored after the DenseCRF too."""
+        return self.results[0].with_crf is not None
+
+    def table(self, *, with_crf: bool = False) -> ScoreTable:
+        """The scores of the network's masks, or of those after the DenseCRF.
+
+        Raises:
+            ValueError: the DenseCRF was not asked for.
+        """
+        table = ScoreTable()
+        for sample, result in zip(self.samples, self.results, strict=True):
+            overlap = result.with_crf if with_crf else result.without_crf
+            if overlap is None:
+                raise ValueError("this evaluation was run without the DenseCRF: there is no table with it")
+            table.add(overlap, words=sample.words, group=sample.group)
+        return table
+
+
+def evaluate(
+    model: ReferringNetwork,
+    vocabulary: Vocabulary,
+    dataset: PreparedDataset,
+    split: str,
+    *,
+    protocol: Protocol = "standard",
+    crf: bool = False,
+    device: torch.device | str = "cpu",
+    batch_images: int = 4,
+    batch_expressions: int = 16,
+    limit: int | None = None,
+    journal: Journal | None = None,
+    advance: Callable[[int, int], None] = lambda done, total: None,
+) -> Evaluation:
+    """Asks for every expression of a split and compares the masks with the true ones.
+
+    Images are seen once, with all their expressions. Masks are compared (and refined by the CRF) on all cores while the
+    network works. With ``crf`` the comparison runs in processes that import the calling program's main module: guard it
+    with ``if __name__ == "__main__":``.
+
+    Args:
+        model: the network, on ``device``. It is put in evaluation mode and left in the mode that it came in.
+        vocabulary: its words.
+        dataset: the prepared dataset.
+        split: which split.
+        protocol: how predictions become masks (see ``protocols``).
+        crf: also score the masks after the DenseCRF.
+        device: where the network lives.
+        batch_images: images that the network sees at once.
+        batch_expressions: most expressions that it comprehends at once; bounds the memory.
+        limit: evaluate only the first images of the split, with all their expressions.
+        journal: keeps results as they come in; those that it holds are not computed again.
+        advance: called with (finished expressions, all expressions).
+
+    Raises:
+        UsageError: there is no such split, or a number is below one.
+        UserError: the split has no expressions, a photo is missing or broken, or the DenseCRF is not installed.
+    """
+    numbers = {"--limit": limit, "--batch-images": batch_images, "--batch-expressions": batch_expressions}
+    for name, number in numbers.items():
+        if number is not None and number < 1:
+            raise UsageError(f"{name} must be 1 or more, got {number}.")
+    if crf:
+        require_crf()
+    images = samples_by_image(dataset.read(split))
+    if not images:
+        raise UserError(f"split {split} of {dataset.folder} has no expressions: there is nothing to evaluate.")
+    chosen = images[:limit]
+    samples = sorted((sample for image in chosen for sample in image), key=lambda sample: sample.number)
+
+    results = {} if journal is None else dict(journal.results)
+    remaining = keep_samples(chosen, lambda sample: sample.number not in results)
+    done = len(samples) - sum(map(len, remaining))
+    advance(done, len(samples))
+    with evaluation_mode(model), ScoringPool(protocol, crf=crf) as pool:
+        predictions = predict(
+            model,
+            vocabulary,
+            dataset,
+            remaining,
+            device=device,
+            batch_images=batch_images,
+            batch_expressions=batch_expressions,
+        )
+        for result in pool.score(predictions):
+            if journal is not None:
+                journal.append(result)
+            results[result.number] = result
+            done += 1
+            advance(done, len(samples))
+
+    return Evaluation(
+        dataset=dataset.info.name,
+        split=split,
+        protocol=protocol,
+        images=len(chosen),
+        images_in_split=len(images),
+        samples=samples,
+        results=[results[sample.number] for sample in samples],
+    )
+
+
+@contextmanager
+def evaluation_mode(model: torch.nn.Module) -> Iterator[None]:
+    """Puts a network in evaluation mode for a while."""
+    training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(training)

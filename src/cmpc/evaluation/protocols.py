@@ -1,0 +1,62 @@
+"""How a prediction for the network's square becomes a mask of the photo.
+
+Numbers of different protocols must not be compared.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cmpc.data.transforms import resize_and_crop, undo_letterbox
+
+Protocol = Literal["paper", "standard"]
+
+DESCRIPTIONS: dict[Protocol, str] = {
+    "paper": "the logits are cut at 1e-9 at the network's size, the binary map is resized bilinearly and every value "
+    "above zero counts (the published program's rule, which dilates masks slightly)",
+    "standard": "the logits are resized bilinearly to the photo and cut at zero",
+}
+"""What to print beside the numbers."""
+
+PAPER_THRESHOLD = 1e-9
+"""The original's threshold on logits."""
+
+
+def mask_from_logits(logits: NDArray[np.float32], height: int, width: int, protocol: Protocol) -> NDArray[np.bool_]:
+    """The photo's mask.
+
+    Args:
+        logits: float32, (S, S), the network's output for the letterboxed photo.
+        height: height of the photo in pixels.
+        width: width of the photo in pixels.
+        protocol: the rule.
+
+    Returns:
+        bool, (height, width).
+    """
+    if protocol == "paper":
+        return resize_and_crop(logits >= np.float32(PAPER_THRESHOLD), height, width)
+    return undo_letterbox(logits, height, width) >= 0
+
+
+def mask_from_marginals(
+    marginals: NDArray[np.float32], height: int, width: int, protocol: Protocol
+) -> NDArray[np.bool_]:
+    """The photo's mask after the DenseCRF.
+
+    Args:
+        marginals: float32, (2, S, S), background and foreground, as ``crf.refine`` gives them.
+        height: height of the photo in pixels.
+        width: width of the photo in pixels.
+        protocol: the rule; ``standard`` resizes the difference of the two marginals, then cuts it at zero.
+
+    Returns:
+        bool, (height, width).
+    """
+    background, foreground = marginals
+    if protocol == "paper":
+        return resize_and_crop(foreground > background, height, width)
+    return undo_letterbox(foreground - background, height, width) > 0

@@ -1,0 +1,240 @@
+"""Running a network over a split."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from cmpc.data.images import read_image
+from cmpc.data.schema import PreparedDataset
+from cmpc.data.transforms import images_to_tensor, letterbox_image, letterbox_mask
+from cmpc.data.vocabulary import Vocabulary
+from cmpc.errors import UsageError, UserError
+from cmpc.evaluation.evaluate import evaluate
+from cmpc.evaluation.journal import Journal
+from cmpc.evaluation.metrics import Overlap
+from cmpc.models import ReferringNetwork, preset
+from evaluation.toy import ScriptedModel, prepared, referred_object
+
+REFERENCE = np.load(Path(__file__).parent / "fixtures/preprocess.npz")
+
+CHAIN = {
+    "image/200x150": "200x150_tri",
+    "image/100x700": "100x700_ellipse",
+    "image/427x640": "427x640_tri",
+    "grey/333x500": "333x500_ellipse",
+}
+"""Photos of the reference with a mask of the same size."""
+
+
+def unpack(key: str, height: int, width: int) -> np.ndarray:
+    return np.unpackbits(REFERENCE[key])[: height * width].reshape(height, width).astype(bool)
+
+
+def test_chain_from_photo_files_to_metrics_equals_the_original(tmp_path: Path) -> None:
+    """Photo -> letterbox -> (given logits) -> threshold -> crop -> counts, each link against the original's numbers."""
+    photos, rows, expected = {}, [], []
+    for name, mask_name in CHAIN.items():
+        size = name.split("/")[1]
+        height, width = map(int, size.split("x"))
+        photos[size] = read_image(REFERENCE[f"{name}/in"].tobytes())
+        mask = unpack(f"mask/{mask_name}/in", height, width)
+        crop = unpack(f"crop/{size}", height, width)
+        rows.append(referred_object(size, size, mask, ["man"]))
+        expected.append(Overlap(int((crop & mask).sum()), int((crop | mask).sum())))
+    dataset = prepared(tmp_path, photos, {"val": rows})
+    vocabulary = Vocabulary.from_expressions(["man"])
+    logits = np.where(unpack("prediction", 320, 320), np.float32(0.1), np.float32(-0.1))
+    model = ScriptedModel(preset("paper"), lambda image, words: logits)
+
+    evaluation = evaluate(model, vocabulary, dataset, "val", protocol="paper", batch_images=3)
+
+    for name, shown in zip(CHAIN, model.images, strict=True):
+        reference = images_to_tensor([read_image(REFERENCE[f"{name}/out"].tobytes())], model.config.image)[0]
+        difference = (shown - reference).abs()
+        assert difference.max() <= 1.001
+        assert (difference > 0.5).float().mean() <= 0.008
+    assert [result.without_crf for result in evaluation.results] == expected
+    total = evaluation.table().all
+    intersection, union = (sum(counts) for counts in zip(*expected, strict=True))
+    assert total.overall_iou == pytest.approx(intersection / union, abs=1e-15)
+    assert total.mean_iou == pytest.approx(np.mean([i / u for i, u in expected]), abs=1e-15)
+
+
+def test_each_expression_is_asked_about_its_own_image_and_compared_with_its_own_mask(
+    dataset: PreparedDataset, vocabulary: Vocabulary, tiny_model: ReferringNetwork
+) -> None:
+    """The scripted network paints the true mask of the expression that it is asked for."""
+    rows = dataset.read("val")
+    config = tiny_model.config
+    truth = {}
+    for row in rows:
+        image = images_to_tensor([letterbox_image(dataset.read_image(row), 64, "area")], config.image)[0]
+        for expression in row.expressions:
+            words = tuple(vocabulary.encode(expression, config.max_words) or [vocabulary.unknown_id])
+            truth[words] = (image, letterbox_mask(row.decode_mask(), 64, "area"))
+
+    def answer(image: torch.Tensor, words: list[int]) -> np.ndarray:
+        expected_image, mask = truth[tuple(words)]
+        return np.where(mask & torch.equal(image, expected_image), 1.0, -1.0)
+
+    evaluation = evaluate(
+        ScriptedModel(config, answer), vocabulary, dataset, "val", batch_images=2, batch_expressions=3
+    )
+
+    assert [sample.number for sample in evaluation.samples] == list(range(11))
+    assert [sample.expression for sample in evaluation.samples] == [e for row in rows for e in row.expressions]
+    assert all(result.without_crf.iou > 0.85 for result in evaluation.results)
+    assert [result.number for result in evaluation.results] == list(range(11))
+
+
+@pytest.mark.parametrize(("batch_images", "batch_expressions"), [(1, 1), (2, 3), (8, 100)])
+def test_results_do_not_depend_on_the_batches(
+    batch_images: int,
+    batch_expressions: int,
+    tiny_model: ReferringNetwork,
+    vocabulary: Vocabulary,
+    dataset: PreparedDataset,
+) -> None:
+    expected = evaluate(tiny_model, vocabulary, dataset, "val")
+    result = evaluate(
+        tiny_model, vocabulary, dataset, "val", batch_images=batch_images, batch_expressions=batch_expressions
+    )
+    pixels = np.array([[*a.without_crf, *b.without_crf] for a, b in zip(expected.results, result.results, strict=True)])
+    assert np.abs(pixels[:, :2] - pixels[:, 2:]).max() <= 2  # rounding may move a pixel that is on the edge
+
+
+def test_an_image_is_seen_once_however_many_expressions_it_has(
+    dataset: PreparedDataset, vocabulary: Vocabulary, tiny_model: ReferringNetwork
+) -> None:
+    config = tiny_model.config
+    model = ScriptedModel(config, lambda image, words: np.zeros((64, 64)))
+    evaluate(model, vocabulary, dataset, "val", batch_images=2, batch_expressions=4)
+    assert len(model.images) == 3
+    assert sum(model.asked) == 11
+    assert max(model.asked) == 4
+
+
+def test_an_expression_without_words_is_asked_for_as_one_unknown_word(
+    dataset: PreparedDataset, vocabulary: Vocabulary, tiny_model: ReferringNetwork
+) -> None:
+    asked = []
+    config = tiny_model.config
+    model = ScriptedModel(config, lambda image, words: asked.append(words) or np.zeros((64, 64)))
+    evaluate(model, vocabulary, dataset, "val")
+    assert [vocabulary.unknown_id] in asked
+    assert [] not in asked
+
+
+def test_limit_takes_the_first_images_with_all_their_expressions(
+    tiny_model: ReferringNetwork, vocabulary: Vocabulary, dataset: PreparedDataset
+) -> None:
+    evaluation = evaluate(tiny_model, vocabulary, dataset, "val", limit=1)
+    assert (evaluation.images, evaluation.images_in_split) == (1, 3)
+    assert [sample.number for sample in evaluation.samples] == [0, 1, 4, 5, 6]
+    assert evaluate(tiny_model, vocabulary, dataset, "val", limit=100).images == 3
+
+
+def test_network_comes_back_in_the_mode_that_it_came_in(
+    tiny_model: ReferringNetwork, vocabulary: Vocabulary, dataset: PreparedDataset
+) -> None:
+    modes = []
+    tiny_model.train()
+    tiny_model.backbone.register_forward_hook(lambda module, *_: modes.append(module.training))
+    evaluate(tiny_model, vocabulary, dataset, "val", limit=1)
+    assert modes == [False]
+    assert tiny_model.training
+
+
+def test_resumed_evaluation_equals_an_uninterrupted_one_and_asks_only_for_the_rest(
+    tmp_path: Path, tiny_model: ReferringNetwork, vocabulary: Vocabulary, dataset: PreparedDataset
+) -> None:
+    whole = evaluate(tiny_model, vocabulary, dataset, "val", batch_images=1, batch_expressions=1)
+    identity = {"model": "m"}
+
+    class Interrupted(Exception):
+        pass
+
+    def interrupt(done: int, total: int) -> None:
+        if done == 7:
+            raise Interrupted
+
+    first = Journal(tmp_path / "out", identity, resume=False)
+    with pytest.raises(Interrupted):
+        evaluate(
+            tiny_model,
+            vocabulary,
+            dataset,
+            "val",
+            batch_images=1,
+            batch_expressions=1,
+            journal=first,
+            advance=interrupt,
+        )
+    first.close()
+
+    seen: list[int] = []
+    tiny_model.score.register_forward_hook(lambda module, inputs, output: seen.append(len(output)))
+    second = Journal(tmp_path / "out", identity, resume=True)
+    progress: list[tuple[int, int]] = []
+    resumed = evaluate(
+        tiny_model,
+        vocabulary,
+        dataset,
+        "val",
+        batch_images=1,
+        batch_expressions=1,
+        journal=second,
+        advance=lambda *numbers: progress.append(numbers),
+    )
+    assert progress[0] == (7, 11)
+    assert progress[-1] == (11, 11)
+    assert sum(seen) == 4
+    assert resumed.results == whole.results
+
+
+def test_missing_photo_stops_with_its_name_and_keeps_what_was_done(
+    tmp_path: Path, tiny_model: ReferringNetwork, vocabulary: Vocabulary, dataset: PreparedDataset
+) -> None:
+    (dataset.image_folder / "c").unlink()
+    journal = Journal(tmp_path / "out", {}, resume=False)
+    with pytest.raises(UserError, match="/c"):
+        evaluate(tiny_model, vocabulary, dataset, "val", batch_images=1, journal=journal)
+    journal.close()
+    assert Journal(tmp_path / "out", {}, resume=True).results
+
+
+def test_a_split_without_expressions_is_refused(
+    tiny_model: ReferringNetwork, vocabulary: Vocabulary, dataset: PreparedDataset
+) -> None:
+    with pytest.raises(UserError, match="nothing to evaluate"):
+        evaluate(tiny_model, vocabulary, dataset, "empty")
+    with pytest.raises(UsageError, match="no split 'test'"):
+        evaluate(tiny_model, vocabulary, dataset, "test")
+
+
+@pytest.mark.parametrize("options", [{"limit": 0}, {"batch_images": 0}, {"batch_expressions": -1}])
+def test_numbers_below_one_are_refused(
+    options: dict[str, int], tiny_model: ReferringNetwork, vocabulary: Vocabulary, dataset: PreparedDataset
+) -> None:
+    with pytest.raises(UsageError, match="1 or more"):
+        evaluate(tiny_model, vocabulary, dataset, "val", **options)
+
+
+def test_crf_without_its_package_says_what_else_to_do(
+    tiny_model: ReferringNetwork, vocabulary: Vocabulary, dataset: PreparedDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pydensecrf", None)
+    monkeypatch.setitem(sys.modules, "pydensecrf.densecrf", None)
+    with pytest.raises(UserError, match="leave out --crf"):
+        evaluate(tiny_model, vocabulary, dataset, "val", crf=True)
+
+
+def test_processes_that_score_start_without_torch() -> None:
+    command = "import sys, cmpc.evaluation.scoring; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", command], check=False).returncode == 0

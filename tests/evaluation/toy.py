@@ -1,0 +1,93 @@
+"""A small prepared dataset, and a network that answers what a test tells it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image
+from pycocotools import mask as coco_mask
+
+from cmpc.data.schema import DatasetInfo, PreparedDataset, ReferredObject, write_dataset
+from cmpc.models import ModelConfig
+
+Answer = Callable[[torch.Tensor, list[int]], np.ndarray]
+
+
+def referred_object(
+    ref_id: str, image: str, mask: np.ndarray, expressions: list[str], groups: list[str] | None = None
+) -> ReferredObject:
+    """A row of the table."""
+    counts = coco_mask.encode(np.asfortranarray(mask.astype(np.uint8)))["counts"].decode()
+    height, width = mask.shape
+    box = (0.0, 0.0, float(width), float(height))
+    return ReferredObject(ref_id, image, image, height, width, counts, box, "", tuple(expressions), tuple(groups or ()))
+
+
+def prepared(folder: Path, photos: dict[str, np.ndarray], splits: dict[str, list[ReferredObject]]) -> PreparedDataset:
+    """A dataset on disk: photos as PNG files, tables."""
+    images = folder / "photos"
+    images.mkdir(parents=True)
+    for name, photo in photos.items():
+        Image.fromarray(photo).save(images / name, format="PNG")
+    write_dataset(folder / "prepared", DatasetInfo("toy", images=str(images)), splits)
+    return PreparedDataset.open(folder / "prepared")
+
+
+def toy_dataset(folder: Path) -> PreparedDataset:
+    """Split ``val``: three photos of 60 x 80, 90 x 50 and 64 x 64 with five rectangles and eleven expressions."""
+    generator = np.random.default_rng(7)
+    sizes = {"a": (60, 80), "b": (90, 50), "c": (64, 64)}
+
+    def thing(
+        ref_id: str, image: str, rows: slice, columns: slice, expressions: list[str], group: str
+    ) -> ReferredObject:
+        mask = np.zeros(sizes[image], bool)
+        mask[rows, columns] = True
+        return referred_object(ref_id, image, mask, expressions, [group] * len(expressions))
+
+    rows = [
+        thing("r0", "a", slice(5, 35), slice(5, 35), ["left man", "the man in a red shirt"], "people"),
+        thing("r1", "b", slice(50, 80), slice(10, 40), ["white frisbee", "dog"], "things"),
+        thing("r2", "a", slice(10, 50), slice(50, 70), ["right dog", ".", "man | on the right"], "people"),
+        thing("r3", "c", slice(0, 64), slice(0, 64), ["all of it is a very big white thing"], "things"),
+        thing("r4", "b", slice(0, 20), slice(0, 50), ["shirt", "red shirt", "the shirt of a man"], "things"),
+    ]
+    photos = {name: generator.integers(0, 256, (*size, 3), dtype=np.uint8) for name, size in sizes.items()}
+    return prepared(folder, photos, {"val": rows, "empty": []})
+
+
+class _Output(NamedTuple):
+    logits: torch.Tensor
+
+
+class ScriptedModel(torch.nn.Module):
+    """Has the three steps of the network, and answers with ``answer(image, word ids)``: logits (S, S)."""
+
+    def __init__(self, config: ModelConfig, answer: Answer) -> None:
+        super().__init__()
+        self.config = config
+        self.answer = answer
+        self.images: list[torch.Tensor] = []
+        """What it was shown, (3, S, S) each."""
+        self.asked: list[int] = []
+        """Number of expressions of each call."""
+
+    def encode_image(self, images: torch.Tensor) -> torch.Tensor:
+        """Keeps the images, (B, 3, S, S)."""
+        self.images.extend(images)
+        return images
+
+    def encode_expression(self, tokens: torch.Tensor) -> torch.Tensor:
+        """The tokens themselves, (E, T)."""
+        return tokens
+
+    def comprehend(self, images: torch.Tensor, expressions: torch.Tensor, image_index: torch.Tensor) -> _Output:
+        """Asks the script for each expression."""
+        self.asked.append(len(expressions))
+        pairs = zip(images[image_index], expressions.tolist(), strict=True)
+        answers = [self.answer(image, [word for word in words if word]) for image, words in pairs]
+        return _Output(torch.from_numpy(np.stack(answers).astype(np.float32)))
