@@ -1,0 +1,128 @@
+"""Finds what an expression refers to by trying every block: the truth that expressions are checked against."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from cmpc.blocks.meaning import About, Choice, Lacks, Relation, Selection
+from cmpc.blocks.relations import NO, RANK_GAP, UNCLEAR, YES, Facts, Truth, clear_extreme, facts_of, ranks
+from cmpc.blocks.scene import ATTRIBUTES, RADIUS, VALUES, Scene
+
+
+class Solver:
+    """Answers for one scene which blocks a meaning fits. Answers are ``YES``, ``NO`` or ``UNCLEAR`` per block, (N,)."""
+
+    def __init__(self, scene: Scene) -> None:
+        self.scene = scene
+        self.facts: Facts = facts_of(scene)
+        self.count = len(scene.blocks)
+        self._has = {
+            name: {value: np.array([getattr(b, name) == value for b in scene.blocks], bool) for value in VALUES[name]}
+            for name in ATTRIBUTES
+        }
+        self._described: dict[About, np.ndarray] = {}
+        self._referents: dict[Selection, int | None] = {}
+        self._radius = np.array([RADIUS[block.size] for block in scene.blocks])
+
+    def fits(self, selection: Selection) -> Truth:
+        """Which blocks a meaning fits, (N,)."""
+        truth: Truth = self.described(selection.about) * np.int8(YES)
+        for condition in selection.conditions:
+            truth = np.minimum(truth, self._condition(condition))
+        if selection.choice is not None:
+            truth = self._choose(truth, selection.choice)
+        return truth
+
+    def refers_to(self, selection: Selection) -> int | None:
+        """The one block that a meaning fits while it clearly fits no other; None where there is no such block."""
+        if selection not in self._referents:
+            truth: list[int] = self.fits(selection).tolist()
+            alone = truth.count(YES) == 1 and UNCLEAR not in truth
+            self._referents[selection] = truth.index(YES) if alone else None
+        return self._referents[selection]
+
+    def described(self, about: About) -> np.ndarray:
+        """Which blocks have the attributes said, bool (N,)."""
+        if about not in self._described:
+            fitting = np.ones(self.count, bool)
+            for name, value in about.said().items():
+                fitting &= self._has[name][value]
+            self._described[about] = fitting
+        return self._described[about]
+
+    def _condition(self, condition: Relation | Lacks) -> Truth:
+        if isinstance(condition, Lacks):
+            without = np.ones(self.count, bool)
+            for value in condition.values:
+                without &= ~self._has[condition.attribute][value]
+            return without * np.int8(YES)
+        anchors = [self.refers_to(anchor) for anchor in condition.anchors]
+        if None in anchors:
+            return np.full(self.count, UNCLEAR, np.int8)
+        found = [anchor for anchor in anchors if anchor is not None]
+        if condition.name == "between":
+            truth = self.facts.between[:, found[0], found[1]]
+        elif condition.name.startswith("same "):
+            attribute = condition.name.removeprefix("same ")
+            value = getattr(self.scene.blocks[found[0]], attribute)
+            truth = self._has[attribute][value] * np.int8(YES)
+        else:
+            truth = self.facts.related[condition.name][:, found[0]]
+        if condition.negated:
+            truth = YES - truth
+        truth = truth.copy()
+        truth[found] = NO  # nothing is compared with itself
+        return truth
+
+    def _choose(self, truth: Truth, choice: Choice) -> Truth:
+        """Of the blocks that fit so far, the one that the choice picks."""
+        members = np.flatnonzero(truth != NO)
+        unclear = np.where(truth != NO, UNCLEAR, NO).astype(np.int8)
+        if not len(members) or (truth[members] == UNCLEAR).any():
+            return unclear
+        if choice.anchor is not None:
+            anchor = self.refers_to(choice.anchor)
+            if anchor is None:
+                return unclear
+            members = members[members != anchor]
+            distance = self.facts.distance[:, anchor, :][:, members]
+            picked = clear_extreme(distance, nearest=choice.name == "nearest") if len(members) else None
+        elif choice.name in ("largest", "smallest"):
+            sizes = self._radius[members]
+            best = np.flatnonzero(sizes == (sizes.max() if choice.name == "largest" else sizes.min()))
+            picked = int(best[0]) if len(best) == 1 else None
+        else:
+            picked = self._in_order(members, choice)
+        if picked is None:
+            return unclear
+        chosen = np.full(self.count, NO, np.int8)
+        chosen[members[picked]] = YES
+        return chosen
+
+    def _in_order(self, members: np.ndarray, choice: Choice) -> int | None:
+        direction = "left" if choice.name == "middle" else choice.name
+        values = self.facts.order[direction][members]
+        if choice.name != "middle" and choice.rank == 1:
+            order = np.argsort(-values, kind="stable")
+            clear = len(order) < 2 or values[order[0]] - values[order[1]] >= RANK_GAP[direction]
+            return int(order[0]) if clear and len(order) else None
+        ranked = ranks(values, RANK_GAP[direction])
+        if ranked is None or (choice.name == "middle" and len(ranked) not in (3, 5)) or len(ranked) < choice.rank:
+            return None
+        return int(ranked[len(ranked) // 2 if choice.name == "middle" else choice.rank - 1])
+
+
+def without_relations(selection: Selection) -> Selection:
+    """What remains when every relation, comparison and rank is dropped: the words about the block itself."""
+    conditions = tuple(condition for condition in selection.conditions if isinstance(condition, Lacks))
+    return dataclasses.replace(selection, conditions=conditions, choice=None)
+
+
+def anchors_of(selection: Selection) -> list[Selection]:
+    """The phrases that a meaning relates its block to, those within them included."""
+    direct = [anchor for c in selection.conditions if isinstance(c, Relation) for anchor in c.anchors]
+    if selection.choice is not None and selection.choice.anchor is not None:
+        direct.append(selection.choice.anchor)
+    return [anchor for one in direct for anchor in (one, *anchors_of(one))]

@@ -1,0 +1,224 @@
+"""Blocks as a prepared dataset on disk."""
+
+from __future__ import annotations
+
+import functools
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cmpc.blocks.baselines import BLIND_EXPRESSION, baseline_table, score_baselines, write_blind_copy
+from cmpc.blocks.generate import LEAST_AREA, LEAST_VISIBLE, SEEN, SPLITS, UNSEEN, make_sample
+from cmpc.blocks.meaning import FAMILIES
+from cmpc.blocks.scene import COLOURS, SHAPES
+from cmpc.blocks.solver import Solver
+from cmpc.cli import blocks as command
+from cmpc.data.schema import PreparedDataset
+from cmpc.data.sources import blocks as source
+from cmpc.data.sources.blocks import Settings, make_blocks, read_scenes
+from cmpc.data.vocabulary import tokenize
+from cmpc.errors import UsageError, UserError
+
+SETTINGS = Settings(seed=3, size=64, splits={"train": 6, "test": 4, "test_unseen": 4})
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("blocks") / "data"
+    make_blocks(out, SETTINGS)
+    return out
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {str(file.relative_to(folder)): file.read_bytes() for file in sorted(folder.rglob("*")) if file.is_file()}
+
+
+def test_rows_hold_the_exact_mask_of_their_block(folder: Path) -> None:
+    dataset = PreparedDataset.open(folder)
+    sample_of = functools.cache(make_sample)
+    for split, count in SETTINGS.splits.items():
+        rows = dataset.read(split)
+        assert len({row.image for row in rows}) == count
+        for row in rows:
+            _, index, block = row.ref_id.rsplit("-", 2)
+            sample = sample_of(SETTINGS.seed, split, int(index), SETTINGS.size)
+            assert (row.decode_mask() == sample.rendering.mask(int(block))).all()
+            assert row.category == sample.scene.blocks[int(block)].shape
+            said = [e for e in sample.expressions if e.target == int(block)]
+            assert row.expressions == tuple(e.text for e in said)
+            assert row.groups == tuple(e.family for e in said)
+            assert [len(tokenize(text)) for text in row.expressions] == list(map(len, row.word_types))
+
+
+def test_images_show_the_rendering(folder: Path) -> None:
+    dataset = PreparedDataset.open(folder)
+    row = dataset.read("test")[0]
+    picture = make_sample(SETTINGS.seed, "test", 0, SETTINGS.size).rendering.image
+    assert np.abs(dataset.read_image(row).astype(int) - picture).mean() < 4
+
+
+def test_name_says_version_seed_and_size(folder: Path) -> None:
+    assert PreparedDataset.open(folder).info.name == "blocks-v1-seed3-64"
+
+
+def test_every_block_is_seen_well_enough(folder: Path) -> None:
+    for index in range(4):
+        rendering = make_sample(3, "test", index, 64).rendering
+        assert (rendering.areas >= LEAST_AREA * 64 * 64).all()
+        assert (rendering.areas >= LEAST_VISIBLE * rendering.whole_areas).all()
+
+
+def test_unseen_pairs_are_the_targets_of_test_unseen_and_nowhere_else(folder: Path) -> None:
+    assert {shape for shape, _ in UNSEEN} == set(SHAPES)
+    assert {colour for _, colour in UNSEEN} == set(COLOURS)
+    assert not UNSEEN & SEEN
+    for split in SETTINGS.splits:
+        for record in read_scenes(folder, split):
+            pairs = [(block.shape, block.colour) for block in record.scene.blocks]
+            if split == "test_unseen":
+                assert all(pairs[expression.target] in UNSEEN for expression in record.expressions)
+            else:
+                assert not UNSEEN & set(pairs)
+
+
+def test_scenes_on_disk_still_solve_their_expressions(folder: Path) -> None:
+    for record in read_scenes(folder, "test"):
+        solver = Solver(record.scene)
+        for expression in record.expressions:
+            assert solver.refers_to(expression.meaning) == expression.target
+
+
+def test_result_does_not_depend_on_the_number_of_workers(folder: Path, tmp_path: Path) -> None:
+    make_blocks(tmp_path / "other", SETTINGS, workers=2)
+    assert content(tmp_path / "other") == content(folder)
+
+
+def test_another_seed_gives_other_scenes() -> None:
+    assert make_sample(1, "val", 0, 64).scene != make_sample(2, "val", 0, 64).scene
+    assert make_sample(1, "val", 0, 64).scene != make_sample(1, "test", 0, 64).scene
+    assert make_sample(1, "val", 0, 64).scene == make_sample(1, "val", 0, 64).scene
+
+
+def test_interrupted_run_leaves_nothing_that_looks_whole_and_is_continued(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(images: int) -> None:
+        raise KeyboardInterrupt
+
+    out = tmp_path / "data"
+    with pytest.raises(KeyboardInterrupt):
+        make_blocks(out, SETTINGS, advance=stop)
+    assert not out.exists()
+    again: list[tuple[str, int]] = []
+    make = source.make_sample
+
+    def counted(seed: int, split: str, index: int, size: int):
+        again.append((split, index))
+        return make(seed, split, index, size)
+
+    monkeypatch.setattr(source, "make_sample", counted)
+    make_blocks(out, SETTINGS)
+    assert {split for split, _ in again} == {"test", "test_unseen"}
+    assert content(out) == content(folder)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["data"]
+
+
+def test_interrupted_run_with_other_settings_is_started_anew(folder: Path, tmp_path: Path) -> None:
+    def stop(images: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        make_blocks(tmp_path / "data", Settings(seed=9, size=64, splits=SETTINGS.splits), advance=stop)
+    make_blocks(tmp_path / "data", SETTINGS)
+    assert content(tmp_path / "data") == content(folder)
+
+
+def test_whole_dataset_is_left_as_it_is(folder: Path) -> None:
+    before = {file: file.stat().st_mtime_ns for file in folder.rglob("*")}
+    assert make_blocks(folder, SETTINGS).splits["train"].images == 6
+    assert {file: file.stat().st_mtime_ns for file in folder.rglob("*")} == before
+
+
+def test_folders_of_others_are_refused(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(UserError, match="no Blocks dataset"):
+        make_blocks(tmp_path, SETTINGS)
+    with pytest.raises(UserError, match="no Blocks dataset"):
+        make_blocks(tmp_path / "notes.txt", SETTINGS)
+    with pytest.raises(UserError, match="other settings"):
+        make_blocks(folder, Settings(seed=4, size=64, splits=SETTINGS.splits))
+
+
+def test_an_empty_folder_may_be_filled_and_a_place_without_room_is_one_sentence(tmp_path: Path) -> None:
+    one = Settings(seed=0, size=64, splits={"val": 1})
+    (tmp_path / "empty").mkdir()
+    assert make_blocks(tmp_path / "empty", one).splits["val"].images == 1
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="give another folder"):
+        make_blocks(tmp_path / "file" / "data", one)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"size": 16}, "64 to 1024"),
+        ({"size": 4000}, "64 to 1024"),
+        ({"seed": -1}, "seed"),
+        ({"images": 0}, "--images"),
+        ({"workers": -2}, "--workers"),
+    ],
+)
+def test_wrong_options_are_one_sentence(tmp_path: Path, change: dict[str, int], message: str) -> None:
+    with pytest.raises(UsageError, match=message) as error:
+        command.run(command.Options(out=tmp_path / "data", **change))
+    assert "\n" not in str(error.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_command_makes_the_splits_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command.run(command.Options(out=tmp_path / "data", images=2, size=64, split=("train",), workers=1))
+    assert PreparedDataset.open(tmp_path / "data").splits == ["train"]
+    assert "train: 2 images" in capsys.readouterr().out
+    assert json.loads((tmp_path / "data" / "blocks.json").read_text())["splits"] == {"train": 2}
+
+
+def test_the_full_benchmark_has_its_published_size() -> None:
+    assert SPLITS == {"train": 40_000, "val": 2_000, "test": 2_000, "test_unseen": 2_000}
+
+
+def test_guesses_are_scored_by_family(folder: Path) -> None:
+    scores = score_baselines(folder, "test")
+    assert set(scores) == {"image prior", "random object", "largest object", "right noun"}
+    expressions = sum(len(record.expressions) for record in read_scenes(folder, "test"))
+    for by in scores.values():
+        assert set(by) == {"all", *FAMILIES}
+        assert by["all"].expressions == expressions
+    right = scores["right noun"]
+    assert right["entity"].hits[0] == right["entity"].expressions
+    assert right["relation"].hits[0] < right["relation"].expressions
+    assert baseline_table(folder, "test").row_count == len(FAMILIES) + 2
+    assert score_baselines(folder, "test") == scores
+
+
+def test_blind_copies_hide_language_or_images_only(folder: Path, tmp_path: Path) -> None:
+    rows = PreparedDataset.open(folder).read("train")
+    write_blind_copy(folder, tmp_path / "language", "language")
+    mute = PreparedDataset.open(tmp_path / "language")
+    for row, before in zip(mute.read("train"), rows, strict=True):
+        assert set(row.expressions) == {BLIND_EXPRESSION}
+        assert row.groups == before.groups
+        assert row.mask == before.mask
+    assert (mute.read_image(rows[0]) == PreparedDataset.open(folder).read_image(rows[0])).all()
+    write_blind_copy(folder, tmp_path / "image", "image")
+    dark = PreparedDataset.open(tmp_path / "image")
+    for row, before in zip(dark.read("train"), rows, strict=True):
+        assert row.expressions == before.expressions
+        assert row.mask == before.mask
+        assert len(np.unique(dark.read_image(row))) == 1
+
+
+def test_scenes_of_a_missing_split_are_one_sentence(folder: Path) -> None:
+    with pytest.raises(UserError, match="no scenes of split val"):
+        next(iter(read_scenes(folder, "val")))
