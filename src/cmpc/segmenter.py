@@ -17,6 +17,8 @@ from cmpc.data.images import from_array, from_pillow, read_image
 from cmpc.data.transforms import images_to_tensor, letterbox_image, undo_letterbox
 from cmpc.data.vocabulary import Vocabulary, pad_tokens, tokenize
 from cmpc.errors import UserError
+from cmpc.explanation.compute import check_explainable, explain
+from cmpc.explanation.explanation import Explanation
 from cmpc.model_folder import MODEL_FILES, load_model_folder, write_model_files
 from cmpc.models import ImageFeatures, ReferringNetwork
 from cmpc.prediction import Prediction
@@ -142,6 +144,40 @@ class Segmenter(
         if not images:
             return []
         return self._answer(self._encode([_pixels(image) for image in images]), expressions, threshold)
+
+    def explain(
+        self,
+        image: ImageSource,
+        expression: str,
+        *,
+        seen: EncodedImage | None = None,
+        threshold: float = 0.5,
+    ) -> Explanation:
+        """How the model comes to its answer: the stages of the paper's first figure.
+
+        Args:
+            image: the image.
+            expression: the referring expression.
+            seen: what ``set_image`` gave for this image, to see it only once.
+            threshold: pixels at least this likely form the mask, 0..1.
+
+        Returns:
+            Every map of it is documented there. ``cmpc.explanation.save`` writes it as PNG, SVG or JSON.
+
+        Raises:
+            UserError: the image is missing or broken, the expression is empty, or the model has no such stages.
+        """
+        check_explainable(self.model.config)
+        pixels = _pixels(image)
+        encoded = seen or self._encode([pixels])[0]
+        if (encoded.height, encoded.width) != pixels.shape[:2]:
+            raise ValueError(
+                f"seen must be of this image, {pixels.shape[0]} x {pixels.shape[1]} pixels, "
+                f"got one of {encoded.height} x {encoded.width}"
+            )
+        prediction = self.predict(encoded, expression, threshold=threshold)[0]
+        tokens = torch.tensor([self.vocabulary.encode(expression, self.model.config.max_words)], device=self.device)
+        return explain(self.model, encoded.features, tokens, image=pixels, prediction=prediction)
 
     def words(self, expression: str) -> list[str]:
         """The words of an expression as the network reads them.

@@ -1,0 +1,112 @@
+"""See how a model came to its answer: the stages of the paper's first figure, as a picture or as numbers.
+
+cmpc explain photo.jpg "the cup behind the laptop" --model MODEL --out picture.png
+
+Each word is coloured by its type; then what the entity and attribute words find, what relations highlight and suppress,
+and the mask. Several photos or expressions give one contact sheet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import tyro
+
+from cmpc.cli.segment import split_arguments
+from cmpc.errors import UsageError, UserError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from cmpc.explanation import Explanation
+    from cmpc.segmenter import Segmenter
+
+
+@dataclass
+class Options:
+    """What to explain and where to write."""
+
+    arguments: Annotated[
+        tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="PHOTO [PHOTO ...] EXPRESSION ...")
+    ]
+    """Photos first, then expressions. A photo is a file, a folder of photos, or a text file with one path a line."""
+    model: str
+    """Folder of the model, or its name on the Hugging Face hub."""
+    out: Path
+    """File to write: picture.png, picture.svg, or picture.json for every map as numbers."""
+    levels: tuple[Literal["c3", "c4", "c5"], ...] = ()
+    """Levels of the network that get a row of their own in the picture of one photo."""
+    threshold: float = 0.5
+    """Pixels at least this likely form the mask, 0 to 1."""
+    device: str = "auto"
+    """Where to compute: auto, cpu, cuda, cuda:1, mps."""
+
+
+def run(options: Options) -> None:
+    """Explains every photo with every expression; a broken photo among several does not stop the others."""
+    try:
+        photos, expressions = split_arguments(options.arguments)
+    except UsageError:
+        raise UsageError("say what to look for: cmpc explain PHOTO 'EXPRESSION' --out picture.png.") from None
+    from rich.console import Console
+
+    from cmpc.devices import choose_device
+    from cmpc.explanation.files import check_rows, check_suffix, save
+    from cmpc.segmenter import Segmenter
+
+    check_suffix(options.out)
+    rows = len(photos) * len(expressions)
+    check_rows(rows, options.out)
+    if rows > 1 and options.levels:
+        raise UsageError("--levels goes with one photo and one expression: a contact sheet has no room for levels.")
+    console = Console(stderr=True, highlight=False)
+    segmenter = Segmenter.load(options.model, device=choose_device(options.device))
+    for expression in expressions:
+        segmenter.words(expression)
+    if rows == 1:
+        explanation = segmenter.explain(photos[0], expressions[0], threshold=options.threshold)
+        save(explanation, options.out, levels=options.levels)
+        failures = []
+    else:
+        failures = _save_many(segmenter, photos, expressions, options, console)
+    console.print(f"written: {options.out}", soft_wrap=True)
+    if failures:
+        raise UserError(f"{len(failures)} of {len(photos)} photos failed, the others are done; first: {failures[0]}")
+
+
+def _save_many(
+    segmenter: Segmenter, photos: list[Path], expressions: list[str], options: Options, console: Console
+) -> list[str]:
+    """Writes the contact sheet; returns what was wrong with photos that are not on it."""
+    from rich.progress import Progress
+
+    from cmpc.explanation.files import save_contact_sheet
+
+    failures: list[str] = []
+    with Progress(console=console, transient=True) as progress:
+        explanations = _explanations(segmenter, photos, expressions, options.threshold, failures)
+        tracked = progress.track(explanations, total=len(photos) * len(expressions), description="explaining")
+        save_contact_sheet(tracked, options.out)
+    return failures
+
+
+def _explanations(
+    segmenter: Segmenter, photos: list[Path], expressions: list[str], threshold: float, failures: list[str]
+) -> Iterator[tuple[str, Explanation]]:
+    """Explains photo by photo; what is wrong with a photo goes to ``failures``, unless all are wrong."""
+    from cmpc.data.images import read_image
+
+    for photo in photos:
+        try:
+            image = read_image(photo, exif_rotation=True)
+        except UserError as error:
+            failures.append(str(error))
+            continue
+        seen = segmenter.set_image(image)
+        for expression in expressions:
+            yield str(photo), segmenter.explain(image, expression, seen=seen, threshold=threshold)
+    if len(failures) == len(photos):
+        raise UserError(failures[0])

@@ -1,0 +1,92 @@
+"""An explanation as plain JSON values: every map as rows of numbers, every mask run-length encoded."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cmpc.explanation.explanation import Explanation, Graph, Stages
+from cmpc.models.config import WORD_TYPES
+
+FORMAT_VERSION = 1
+DIGITS = 4
+"""Decimals of responses; shares of cells have two more, for they are small."""
+MOST_ARROWS = 20
+
+
+def to_dict(explanation: Explanation) -> dict[str, Any]:
+    """All that an explanation holds but the photo, as JSON values.
+
+    Its keys are explained in the documentation ("The JSON file") and, one by one, by the fields of ``Explanation``,
+    ``Stages`` and ``Graph``, whose names they have.
+    """
+    prediction, square = explanation.prediction, explanation.square
+    words = []
+    for position, (word, types, kind) in enumerate(
+        zip(prediction.words, prediction.word_types, explanation.kinds, strict=True)
+    ):
+        probabilities = {name: round(float(value), DIGITS) for name, value in zip(WORD_TYPES, types, strict=True)}
+        words.append({"position": position, "word": word, "kind": kind, "types": probabilities})
+    return {
+        "format_version": FORMAT_VERSION,
+        "expression": prediction.expression,
+        "height": explanation.image.shape[0],
+        "width": explanation.image.shape[1],
+        "square": {
+            "size": square.size,
+            "top": square.top,
+            "left": square.left,
+            "height": square.resized_height,
+            "width": square.resized_width,
+        },
+        "upsampling": explanation.upsampling,
+        "typing": {"supervised": explanation.typing.supervised, "used": explanation.typing.used},
+        "words": words,
+        "unknown_words": list(prediction.unknown_words),
+        "mask": {
+            "rle": prediction.to_rle(),
+            "score": round(prediction.score, DIGITS),
+            "threshold": prediction.threshold,
+            "box": None if prediction.box is None else list(prediction.box),
+        },
+        "network": _stages(explanation.network),
+        "levels": {level: _stages(stages) for level, stages in explanation.levels.items()},
+    }
+
+
+def _stages(stages: Stages) -> dict[str, Any]:
+    return {
+        "words": {str(position): _rows(values) for position, values in stages.words.items()},
+        "named": _rows(stages.named),
+        "entities": _rows(stages.entities),
+        "result": _rows(stages.result),
+        "graph": None if stages.graph is None else _graph(stages.graph),
+    }
+
+
+def _graph(graph: Graph) -> dict[str, Any]:
+    arrows = [
+        {
+            "source": arrow.source,
+            "target": arrow.target,
+            "word": arrow.word,
+            "share": round(arrow.share, DIGITS + 2),
+            "excess": round(arrow.excess, DIGITS + 2),
+        }
+        for arrow in graph.strongest(MOST_ARROWS)
+    ]
+    return {
+        "listening": _rows(graph.listening),
+        "speaking": _rows(graph.speaking, DIGITS + 2),
+        "regions": graph.regions.tolist(),
+        "things": graph.things,
+        "shares": _rows(graph.shares, DIGITS + 2),
+        "arrows": arrows,
+    }
+
+
+def _rows(values: NDArray[np.float32], digits: int = DIGITS) -> list[Any]:
+    rows: list[Any] = np.round(values.astype(np.float64), digits).tolist()
+    return rows

@@ -1,0 +1,199 @@
+"""What the numbers of an explanation mean."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from cmpc.data.images import read_image
+from cmpc.data.transforms import letterbox_image
+from cmpc.data.vocabulary import pad_tokens
+from cmpc.errors import UserError
+from cmpc.explanation import Typing
+from cmpc.explanation.compute import cells_of_photo, region_shares
+from cmpc.models import LEVELS
+from explanation.conftest import MakeSegmenter
+
+EXPRESSION = "the left man in a red shirt"
+
+
+def test_result_of_the_whole_network_is_the_answer_itself(make_segmenter: MakeSegmenter, photo: Path) -> None:
+    segmenter = make_segmenter()
+    explanation = segmenter.explain(photo, EXPRESSION)
+    np.testing.assert_array_equal(
+        explanation.prediction.probability, segmenter.predict(photo, EXPRESSION)[0].probability
+    )
+    odds = np.log(explanation.network.result / (1 - explanation.network.result))
+    probability = 1 / (1 + np.exp(-explanation.on_photo(odds, 90, 140)))
+    np.testing.assert_allclose(probability, explanation.prediction.probability, atol=1e-4)
+    assert explanation.image.shape == (90, 140, 3)
+
+
+def test_word_alone_is_answered_as_an_expression_of_that_word(make_segmenter: MakeSegmenter, photo: Path) -> None:
+    segmenter = make_segmenter(relation_reasoning=False, word_type=0)
+    explanation = segmenter.explain(photo, "the red dog behind")
+    assert list(explanation.network.words) == [0, 1, 2, 3]
+    alone = segmenter.explain(photo, "dog")
+    np.testing.assert_allclose(explanation.network.words[2], alone.network.result, atol=1e-5)
+    for level in LEVELS:
+        np.testing.assert_allclose(explanation.levels[level].words[2], alone.levels[level].result, atol=1e-5)
+    assert np.abs(explanation.network.words[2] - explanation.network.words[1]).max() > 1e-5
+    named = np.max([*explanation.network.words.values()], axis=0)
+    np.testing.assert_array_equal(explanation.network.named, named)
+
+
+def test_without_relation_words_the_graph_adds_nothing(make_segmenter: MakeSegmenter, photo: Path) -> None:
+    segmenter = make_segmenter(word_type=1, word_type_supervision=True)
+    explanation = segmenter.explain(photo, EXPRESSION)
+    assert set(explanation.kinds) == {"attribute"}
+    assert explanation.relational == ()
+    for stages in (explanation.network, *explanation.levels.values()):
+        np.testing.assert_allclose(stages.entities, stages.result, atol=1e-5)
+        graph = stages.graph
+        assert graph is not None
+        words, *grid = graph.listening.shape
+        np.testing.assert_allclose(graph.listening, 1 / words, atol=1e-6)
+        np.testing.assert_allclose(graph.speaking, 1 / np.prod(grid), atol=1e-8)
+        np.testing.assert_allclose(graph.excess, 0, atol=1e-6)
+
+
+def test_relation_words_change_the_answer_through_the_graph(make_segmenter: MakeSegmenter, photo: Path) -> None:
+    explanation = make_segmenter(word_type=2).explain(photo, EXPRESSION)
+    assert explanation.network.words == {}
+    assert not explanation.network.named.any()
+    assert len(explanation.relational) == 7
+    for stages in explanation.levels.values():
+        assert np.abs(stages.entities - stages.result).max() > 1e-4
+
+
+@torch.inference_mode()
+def test_shares_are_those_of_the_adjacency(make_segmenter: MakeSegmenter, photo: Path) -> None:
+    segmenter = make_segmenter(word_type=2)
+    explanation = segmenter.explain(photo, EXPRESSION)
+    tokens = torch.from_numpy(pad_tokens([segmenter.vocabulary.encode(EXPRESSION, 20)]))
+    seen = segmenter.set_image(photo)
+    output = segmenter.model.comprehend(
+        seen.features, segmenter.model.encode_expression(tokens), torch.zeros(1, dtype=torch.int64)
+    )
+    for level, stages in explanation.levels.items():
+        reasoning, graph = output.maps[level].reasoning, stages.graph
+        assert reasoning is not None
+        assert graph is not None
+        adjacency = (reasoning.cell_to_words[0] @ reasoning.word_to_cells[0].mT).numpy()  # (S, S), rows sum to 1
+        labels = graph.regions.reshape(-1)
+        shares = graph.shares.sum(axis=0)
+        for target in range(len(shares)):
+            for source in range(len(shares)):
+                expected = adjacency[labels == target][:, labels == source].sum(axis=1).mean()
+                assert shares[target, source] == pytest.approx(expected, abs=1e-5)
+        outside = adjacency[:, labels == -1].sum(axis=1)
+        assert outside.max() > 0  # the photo is not square
+        assert (shares.sum(axis=1) < 1).all()
+        strongest = graph.strongest(3)
+        assert [arrow.excess for arrow in strongest] == sorted((arrow.excess for arrow in strongest), reverse=True)
+        for arrow in strongest:
+            assert arrow.source != arrow.target
+            assert arrow.share == pytest.approx(shares[arrow.target, arrow.source])
+            part = (labels == arrow.source).mean()
+            assert arrow.excess == pytest.approx(arrow.share - part, abs=1e-5)
+
+
+def test_shares_of_a_made_up_graph() -> None:
+    listening = np.array([[[1.0, 0.0, 0.5]], [[0.0, 1.0, 0.5]]], np.float32)  # two words, three cells
+    speaking = np.array([[[0.0, 1.0, 0.0]], [[0.5, 0.25, 0.25]]], np.float32)
+    shares = region_shares(listening, speaking, np.array([[0, 1, 1]]))
+    np.testing.assert_allclose(shares[0], [[0, 1], [0, 0.25]])
+    np.testing.assert_allclose(shares[1], [[0, 0], [0.375, 0.375]])
+
+
+def test_model_without_graph_is_explained_without_one(make_segmenter: MakeSegmenter, photo: Path) -> None:
+    explanation = make_segmenter(relation_reasoning=False).explain(photo, EXPRESSION)
+    assert explanation.network.graph is None
+    assert all(stages.graph is None for stages in explanation.levels.values())
+
+
+def test_every_ablation_is_explained(make_segmenter: MakeSegmenter, photo: Path) -> None:
+    for changes in ({"entity_perception": False}, {"exchange_rounds": 0}, {"conv_lstm": False}):
+        explanation = make_segmenter(**changes).explain(photo, EXPRESSION)
+        assert set(explanation.levels) == set(LEVELS)
+
+
+def test_network_without_stages_is_refused(make_segmenter: MakeSegmenter, photo: Path) -> None:
+    from dataclasses import replace
+
+    from cmpc.models import build_network
+    from cmpc.segmenter import Segmenter
+
+    plain = make_segmenter()
+    recurrent = Segmenter(build_network(replace(plain.model.config, network="rrn")), plain.vocabulary)
+    with pytest.raises(UserError, match="rrn has no stages to explain"):
+        recurrent.explain(photo, "dog")
+
+
+def test_entity_and_attribute_are_told_apart_only_where_labels_taught_it() -> None:
+    attribute = np.array([0.2, 0.4, 0.3, 0.1], np.float32)
+    neither = np.array([0.25, 0.2, 0.4, 0.15], np.float32)
+    assert Typing(supervised=True, used=True).kind(attribute) == "attribute"
+    assert Typing(supervised=False, used=True).kind(attribute) == "described"
+    assert Typing(supervised=True, used=True).kind(neither) == "relation"
+    assert Typing(supervised=False, used=True).kind(neither) == "described"
+    assert Typing(supervised=False, used=False).kind(neither) == "word"
+
+
+def test_without_word_types_every_word_names_and_relates(make_segmenter: MakeSegmenter, photo: Path) -> None:
+    explanation = make_segmenter(word_type_gating=False).explain(photo, "the red dog")
+    assert explanation.kinds == ("word", "word", "word")
+    assert list(explanation.network.words) == [0, 1, 2]
+    assert explanation.relational == (0, 1, 2)
+
+
+def test_seen_image_gives_the_same_explanation(make_segmenter: MakeSegmenter, photo: Path) -> None:
+    segmenter = make_segmenter()
+    seen = segmenter.set_image(photo)
+    again, fresh = segmenter.explain(photo, "dog", seen=seen), segmenter.explain(photo, "dog")
+    np.testing.assert_array_equal(again.network.entities, fresh.network.entities)
+    with pytest.raises(ValueError, match="seen must be of this image, 90 x 140 pixels, got one of 20 x 30"):
+        segmenter.explain(photo, "dog", seen=segmenter.set_image(np.zeros((20, 30, 3), np.uint8)))
+
+
+def test_unknown_words_and_missing_photos_are_answered(make_segmenter: MakeSegmenter, photo: Path) -> None:
+    segmenter = make_segmenter()
+    assert segmenter.explain(photo, "the purple dog").prediction.unknown_words == ("purple",)
+    with pytest.raises(UserError, match="holds no word"):
+        segmenter.explain(photo, " . ")
+    with pytest.raises(UserError, match=r"nowhere\.png"):
+        segmenter.explain("nowhere.png", "dog")
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (2, 300), (300, 2), (64, 64), (33, 200)])
+def test_photos_of_any_shape_are_explained(make_segmenter: MakeSegmenter, height: int, width: int) -> None:
+    image = np.random.default_rng(0).integers(0, 255, (height, width, 3), np.uint8)
+    explanation = make_segmenter().explain(image, EXPRESSION)
+    graph = explanation.network.graph
+    assert graph is not None
+    assert (graph.regions >= 0).any()
+    assert np.isfinite(graph.excess).all()
+    assert explanation.on_photo(explanation.network.entities, height, width).shape == (height, width)
+
+
+def test_grid_lies_where_the_photo_is(make_segmenter: MakeSegmenter, photo: Path) -> None:
+    explanation = make_segmenter().explain(photo, "dog")
+    square = letterbox_image(np.full_like(read_image(photo), 255), explanation.square.size, "area")[:, :, 0] > 0
+    cells = cells_of_photo(explanation.square, 8, 8)
+    np.testing.assert_array_equal(cells, square[4::8, 4::8])
+    one = np.zeros((8, 8), np.float32)
+    one[4, 1] = 1.0  # centre at row 36, column 12 of 64
+    rows, columns = np.unravel_index(int(explanation.on_photo(one, 90, 140).argmax()), (90, 140))
+    assert abs(int(columns) - 12 * 140 / 64) < 10
+    assert abs(int(rows) - (36 - explanation.square.top) * 140 / 64) < 10
+
+
+def test_photo_is_shown_upright(make_segmenter: MakeSegmenter, photo: Path, tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.open(photo).rotate(90, expand=True).save(tmp_path / "turned.png", exif=exif)
+    assert make_segmenter().explain(tmp_path / "turned.png", "dog").image.shape == (90, 140, 3)
