@@ -1,0 +1,143 @@
+"""Which images and expressions each training step sees: a function of seed and step alone.
+
+Nothing is drawn from a running random state, so a run continues anywhere, with any number of workers and devices.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from torch.utils.data import Sampler
+
+
+class Visit(NamedTuple):
+    """One look at an image with some of its expressions."""
+
+    epoch: int
+    """Which pass over the data, from 0."""
+    image: int
+    """Number of the image in its dataset."""
+    part: int
+    """Which part of the image's expressions."""
+    step_expressions: int
+    """Expressions of the whole step on all devices: what the mean of a loss is divided by."""
+
+
+@dataclass(frozen=True)
+class VisitOrder:
+    """Splits the expressions of each image into visits, and shuffles the visits of an epoch.
+
+    Every expression is seen once an epoch. An image with more than ``expressions_per_image`` expressions is visited
+    several times, with parts of about equal size.
+    """
+
+    expressions: tuple[int, ...]
+    """Number of expressions of each image."""
+    expressions_per_image: int
+    """Most expressions of a visit."""
+    seed: int = 0
+    """Decides the order."""
+    shuffle: bool = True
+    """Off: images in their order, each epoch alike (validation)."""
+
+    def __post_init__(self) -> None:
+        if not self.expressions or min(self.expressions) < 1:
+            raise ValueError("every image must have an expression, and there must be an image")
+        if self.expressions_per_image < 1:
+            raise ValueError(f"expressions_per_image must be positive, got {self.expressions_per_image}")
+
+    def parts(self, image: int) -> int:
+        """Number of visits to an image in an epoch."""
+        return -(-self.expressions[image] // self.expressions_per_image)
+
+    def size(self, image: int, part: int) -> int:
+        """Number of expressions of a visit."""
+        whole, rest = divmod(self.expressions[image], self.parts(image))
+        return whole + (part < rest)
+
+    def __len__(self) -> int:
+        """Number of visits in an epoch."""
+        return sum(map(self.parts, range(len(self.expressions))))
+
+    def visits(self, epoch: int) -> list[tuple[int, int]]:
+        """(image, part) of all visits of an epoch, in order."""
+        visits = [(image, part) for image in range(len(self.expressions)) for part in range(self.parts(image))]
+        if not self.shuffle:
+            return visits
+        return [visits[i] for i in random_generator(self.seed, epoch).permutation(len(visits))]
+
+    def chosen(self, epoch: int, image: int, part: int) -> list[int]:
+        """Numbers of the expressions of a visit among the image's expressions."""
+        count = self.expressions[image]
+        order = random_generator(self.seed, epoch, image + 1).permutation(count) if self.shuffle else np.arange(count)
+        start = sum(self.size(image, earlier) for earlier in range(part))
+        return [int(number) for number in order[start : start + self.size(image, part)]]
+
+
+class StepSampler(Sampler[list[Visit]]):
+    """The visits of each training step, for one of several devices.
+
+    Visits form one endless stream, epoch after epoch; step ``s`` takes the visits ``s * batch`` to ``(s + 1) * batch``.
+    All batches are full, a batch may reach into the next epoch, and ``batch`` is that of all devices together: what a
+    step learns from does not depend on how many there are.
+    """
+
+    def __init__(
+        self, order: VisitOrder, *, batch: int, start: int, stop: int, device_rank: int = 0, device_count: int = 1
+    ) -> None:
+        """
+        Args:
+            order: the visits of an epoch.
+            batch: images of a step on all devices together.
+            start: the first step, from 0.
+            stop: the step after the last.
+            device_rank: which device this is.
+            device_count: how many there are; divides ``batch``.
+        """
+        if batch < 1 or batch % device_count:
+            raise ValueError(f"batch must be a positive multiple of the {device_count} devices, got {batch}")
+        self.order = order
+        self.batch = batch
+        self.steps = range(start, max(start, stop))
+        self.device_rank = device_rank
+        self.device_count = device_count
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+    def __iter__(self) -> Iterator[list[Visit]]:
+        in_epoch = len(self.order)
+        epoch, visits = -1, list[tuple[int, int]]()
+        for step in self.steps:
+            chosen: list[tuple[int, int, int]] = []
+            for position in range(step * self.batch, (step + 1) * self.batch):
+                if position // in_epoch != epoch:
+                    epoch = position // in_epoch
+                    visits = self.order.visits(epoch)
+                chosen.append((epoch, *visits[position % in_epoch]))
+            total = sum(self.order.size(image, part) for _, image, part in chosen)
+            yield [Visit(*visit, total) for visit in chosen[self.device_rank :: self.device_count]]
+
+
+class PassSampler(Sampler[list[Visit]]):
+    """One pass over all visits in order, for validation; the last batch may be smaller."""
+
+    def __init__(self, order: VisitOrder, *, batch: int, device_rank: int = 0, device_count: int = 1) -> None:
+        sizes = [(0, image, part, order.size(image, part)) for image, part in order.visits(0)]
+        mine: Sequence[tuple[int, int, int, int]] = sizes[device_rank::device_count]
+        self.batches = [[Visit(*visit) for visit in mine[i : i + batch]] for i in range(0, len(mine), batch)]
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __iter__(self) -> Iterator[list[Visit]]:
+        return iter(self.batches)
+
+
+def random_generator(seed: int, epoch: int, image: int = 0, part: int = 0) -> np.random.Generator:
+    """A random generator for one purpose; image and part count from 1, so that 0 means "of the epoch", "of the
+    image"."""
+    return np.random.default_rng((seed, epoch, image, part))

@@ -1,0 +1,143 @@
+"""A run on disk: what it was started with, its last state, and its best model.
+
+::
+
+    RUN/run.json                what decides the result: options and data; written first
+    RUN/last/                   a model folder, with training_state.safetensors and training_state.json
+    RUN/best/                   a model folder, with validation.json
+    RUN/training.csv, validation.csv, tensorboard/
+
+Folders change as a whole: whenever the process dies, the old one or the new one is there.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from cmpc.data.vocabulary import Vocabulary
+from cmpc.errors import UsageError, UserError
+from cmpc.files import atomic_file, atomic_folder
+from cmpc.model_folder import load_model_folder, write_model_files
+from cmpc.models import CMPC
+from cmpc.training.optimizers import load_optimizer_tensors, optimizer_tensors
+
+STATE_TENSORS = "training_state.safetensors"
+STATE_VALUES = "training_state.json"
+
+
+@dataclass
+class TrainingState:
+    """What a run needs to continue bit for bit, beside weights and optimiser."""
+
+    step: int = 0
+    """Steps made."""
+    best: float | None = None
+    """Best score on the validation split so far."""
+    seconds: float = 0.0
+    """Time spent training."""
+    sums: dict[str, Tensor] = field(default_factory=dict)
+    """Sums of what will be logged next (``Meters``)."""
+
+
+class RunFolder:
+    """The folder of a training run."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.last = path / "last"
+        self.best = path / "best"
+        self.settings = path / "run.json"
+
+    def check(self, *, resume: bool) -> dict[str, Any] | None:
+        """Looks whether a run may begin or continue here.
+
+        Returns:
+            The settings of the run to be continued; None for a new run.
+
+        Raises:
+            UsageError: there is a run and ``resume`` is off, or there is none and it is on.
+            UserError: ``run.json`` is damaged.
+        """
+        if self.path.exists() and not self.path.is_dir():
+            raise UsageError(f"{self.path} is a file: give a folder with --out.")
+        if not self.settings.exists():
+            if resume:
+                raise UsageError(f"there is no run to resume in {self.path}: leave out --resume to begin one.")
+            if self.path.exists() and any(self.path.iterdir()):
+                raise UsageError(f"{self.path} holds other files: give a new folder with --out.")
+            return None
+        if not resume:
+            raise UsageError(f"{self.path} already holds a run: continue it with --resume, or give another --out.")
+        try:
+            settings = json.loads(self.settings.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            raise UserError(f"{self.settings} is damaged: begin a new run in another folder.") from None
+        return dict(settings)
+
+    def begin(self, settings: dict[str, Any]) -> None:
+        """Writes down what the run is made of; from now on ``--resume`` works."""
+        with atomic_file(self.settings) as file:
+            file.write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
+
+    def recover(self) -> None:
+        """Puts back a checkpoint that a killed process was about to replace, and removes half-written ones."""
+        for folder in (self.last, self.best):
+            for old in sorted(self.path.glob(f".{folder.name}.old.*/{folder.name}")):
+                if not folder.exists():
+                    old.rename(folder)
+            for rest in self.path.glob(f".{folder.name}.*"):
+                shutil.rmtree(rest, ignore_errors=True)
+
+    def save_last(
+        self, model: CMPC, vocabulary: Vocabulary, optimizer: torch.optim.Optimizer, state: TrainingState
+    ) -> None:
+        """Replaces ``last`` by the present state."""
+        tensors = {f"optimizer/{name}": value for name, value in optimizer_tensors(optimizer, model).items()}
+        tensors |= {f"sums/{name}": value.cpu().contiguous() for name, value in state.sums.items()}
+        with atomic_folder(self.last) as folder:
+            write_model_files(folder, model, vocabulary)
+            save_file(tensors, folder / STATE_TENSORS)
+            values = {"step": state.step, "best": state.best, "seconds": state.seconds}
+            (folder / STATE_VALUES).write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
+
+    def save_best(self, model: CMPC, vocabulary: Vocabulary, scores: dict[str, Any]) -> None:
+        """Replaces ``best`` by the present model."""
+        with atomic_folder(self.best) as folder:
+            write_model_files(folder, model, vocabulary)
+            (folder / "validation.json").write_text(json.dumps(scores, indent=1) + "\n", encoding="utf-8")
+
+    def load_last(self, model: CMPC, optimizer: torch.optim.Optimizer) -> TrainingState:
+        """Restores model and optimiser from ``last``; a run that was killed before its first checkpoint begins anew.
+
+        Raises:
+            UserError: the checkpoint is damaged or was made by another network.
+        """
+        if not self.last.exists():
+            return TrainingState()
+        weights = load_model_folder(self.last).model.state_dict()
+        try:
+            model.load_state_dict(weights)
+            tensors = load_file(self.last / STATE_TENSORS)
+            values = json.loads((self.last / STATE_VALUES).read_text(encoding="utf-8"))
+            state = TrainingState(
+                int(values["step"]), values["best"], float(values["seconds"]), _under("sums/", tensors)
+            )
+            load_optimizer_tensors(optimizer, model, _under("optimizer/", tensors), state.step)
+        except (OSError, ValueError, KeyError, RuntimeError, SafetensorError):
+            raise UserError(
+                f"{self.last} is damaged or does not fit the options: begin a new run in another folder."
+            ) from None
+        return state
+
+
+def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

@@ -1,0 +1,138 @@
+"""What training minimises: the paper's loss, and the usual mixture of today.
+
+Both give sums over this device's expressions divided by the expressions of the whole step on all devices, so that the
+sum over the devices is the mean over the step, whatever each of them holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from cmpc.data.dataset import NO_TYPE
+from cmpc.models import CMPC, LEVELS, SegmentationOutput
+
+
+class Loss(Protocol):
+    """A loss names its terms; ``loss`` is their weighted sum."""
+
+    @property
+    def terms(self) -> Sequence[str]:
+        """Names of what ``__call__`` gives."""
+
+    def __call__(
+        self, output: SegmentationOutput, masks: Tensor, word_types: Tensor | None, step_expressions: int
+    ) -> dict[str, Tensor]: ...
+
+
+@dataclass(frozen=True)
+class PaperLoss:
+    """Sigmoid cross entropy, summed over the pixels and averaged over the expressions (the original's
+    ``cls_loss_all``).
+
+    It is a sum: with a mean over the 102,400 pixels, the weight decay that goes with it would be that much too strong.
+    """
+
+    final_weight: float = 0.7
+    side_weight: float = 0.1
+    terms: Sequence[str] = ("loss", "final", *LEVELS)
+
+    def __call__(
+        self, output: SegmentationOutput, masks: Tensor, word_types: Tensor | None, step_expressions: int
+    ) -> dict[str, Tensor]:
+        """
+        Args:
+            output: of the network, for E expressions.
+            masks: bool, (E, H, W).
+            word_types: not used.
+            step_expressions: expressions of the step on all devices.
+
+        Returns:
+            Scalars: ``loss`` and its parts before weighting.
+        """
+        targets = masks.float()
+
+        def cross_entropy(logits: Tensor) -> Tensor:
+            return F.binary_cross_entropy_with_logits(logits.float(), targets, reduction="sum") / step_expressions
+
+        final = cross_entropy(output.logits)
+        sides = {level: cross_entropy(output.side_logits[level]) for level in LEVELS}
+        loss = self.final_weight * final + self.side_weight * torch.stack([*sides.values()]).sum()
+        return {"loss": loss, "final": final, **sides}
+
+
+@dataclass(frozen=True)
+class ModernLoss:
+    """Cross entropy (mean over pixels) and Dice, for the final map and, more lightly, for each level.
+
+    Dice weighs small and large objects alike, where cross entropy sees mostly background. Where the data give word
+    types, the classifier of word types learns from them too.
+    """
+
+    side_weight: float = 0.2
+    word_type_weight: float = 0.1
+    terms: Sequence[str] = ("loss", "final", *LEVELS, "word_types")
+
+    def __call__(
+        self, output: SegmentationOutput, masks: Tensor, word_types: Tensor | None, step_expressions: int
+    ) -> dict[str, Tensor]:
+        """
+        Args:
+            output: of the network, for E expressions of N words.
+            masks: bool, (E, H, W).
+            word_types: position in ``WORD_TYPES`` or ``NO_TYPE``, int64, (E, N); None when the data give none.
+            step_expressions: expressions of the step on all devices.
+
+        Returns:
+            Scalars: ``loss`` and its parts before weighting.
+        """
+        targets = masks.float()
+        final = _cross_entropy_and_dice(output.logits.float(), targets).sum() / step_expressions
+        sides = {
+            level: _cross_entropy_and_dice(output.side_logits[level].float(), targets).sum() / step_expressions
+            for level in LEVELS
+        }
+        loss = final + self.side_weight * torch.stack([*sides.values()]).sum()
+        types = torch.zeros_like(loss)
+        if word_types is not None:
+            types = _word_type_cross_entropy(output.word_type_logits.float(), word_types).sum() / step_expressions
+            loss = loss + self.word_type_weight * types
+        return {"loss": loss, "final": final, **sides, "word_types": types}
+
+
+def l2_kernels(model: CMPC) -> list[Tensor]:
+    """The kernels that the original regularises: those named ``DW``, and the backbone's where they train.
+
+    Layers outside the backbone but the recurrent ones; no biases, embeddings, norms or peepholes.
+    """
+    recurrent = set() if model.conv_lstm is None else set(model.conv_lstm.modules())
+    return [
+        module.weight
+        for module in model.modules()
+        if isinstance(module, nn.Conv2d | nn.Linear) and module not in recurrent and module.weight.requires_grad
+    ]
+
+
+def l2_regularisation(kernels: Iterable[Tensor]) -> Tensor:
+    """Half the sum of the squares of all kernels (``reg_loss`` of the original, before its factor 0.0005)."""
+    return torch.stack([kernel.square().sum() for kernel in kernels]).sum() / 2
+
+
+def _cross_entropy_and_dice(logits: Tensor, targets: Tensor) -> Tensor:
+    """(E, H, W) twice -> (E,): mean cross entropy of the pixels plus ``1 - Dice``."""
+    cross_entropy = F.binary_cross_entropy_with_logits(logits, targets, reduction="none").mean(dim=(1, 2))
+    probabilities = logits.sigmoid()
+    overlap = (probabilities * targets).sum(dim=(1, 2))
+    total = probabilities.sum(dim=(1, 2)) + targets.sum(dim=(1, 2))
+    return cross_entropy + 1 - (2 * overlap + 1) / (total + 1)
+
+
+def _word_type_cross_entropy(logits: Tensor, word_types: Tensor) -> Tensor:
+    """(E, N, 4), (E, N) -> (E,): mean over the words whose type is given, 0 where none is."""
+    losses = F.cross_entropy(logits.mT, word_types, ignore_index=NO_TYPE, reduction="none")  # (E, N)
+    return losses.sum(dim=1) / (word_types != NO_TYPE).sum(dim=1).clamp_min(1)

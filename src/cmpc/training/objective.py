@@ -1,0 +1,83 @@
+"""The network and its loss as one module: what a device computes in a step."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from cmpc.data.dataset import Batch
+from cmpc.models import CMPC, ImageConfig, SegmentationOutput
+from cmpc.training.losses import Loss, l2_kernels, l2_regularisation
+
+
+class PixelNormalisation(nn.Module):
+    """From the bytes of letterboxed photos to the network's input, on the device where they are."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, config: ImageConfig) -> None:
+        super().__init__()
+        self.reverse_channels = config.channel_order == "BGR"
+        self.register_buffer("mean", torch.tensor(config.mean)[:, None, None], persistent=False)
+        self.register_buffer("std", torch.tensor(config.std)[:, None, None], persistent=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """RGB uint8 (B, S, S, 3) -> float32 (B, 3, S, S), channels in the network's order."""
+        channels = images.permute(0, 3, 1, 2)
+        if self.reverse_channels:
+            channels = channels.flip(1)
+        return ((channels.float() - self.mean) / self.std).contiguous()
+
+
+class Objective(nn.Module):
+    """Gives the terms of a step's loss; each is this device's share, and the shares of all devices add up to the
+    whole."""
+
+    def __init__(self, model: CMPC, loss: Loss, *, weight_decay: float, device_count: int) -> None:
+        """
+        Args:
+            model: the network.
+            loss: compares its output with the masks.
+            weight_decay: factor of the L2 regularisation that is part of the loss; 0 for none.
+            device_count: how many devices share a step.
+        """
+        super().__init__()
+        self.model = model
+        self.normalise = PixelNormalisation(model.config.image)
+        self.loss = loss
+        self.weight_decay = weight_decay
+        self.kernels = l2_kernels(model) if weight_decay else []
+        self.device_count = device_count
+
+    @property
+    def terms(self) -> tuple[str, ...]:
+        """Names of what ``forward`` gives."""
+        regularisation = ("regularisation",) if self.weight_decay else ()
+        return ("loss", *(term for term in self.loss.terms if term != "loss"), *regularisation, "iou")
+
+    def predict(self, batch: Batch) -> SegmentationOutput:
+        """The network's output for a batch."""
+        return cast(SegmentationOutput, self.model(self.normalise(batch.images), batch.tokens, batch.image_index))
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        """
+        Returns:
+            Scalars: ``loss``, which is to be minimised, its parts, and ``iou``, the mean IoU of the batch.
+        """
+        output = self.predict(batch)
+        terms = self.loss(output, batch.masks, batch.word_types, batch.step_expressions)
+        if self.weight_decay:
+            terms["regularisation"] = self.weight_decay * l2_regularisation(self.kernels) / self.device_count
+            terms["loss"] = terms["loss"] + terms["regularisation"]
+        intersection, union = overlap(output.logits, batch.masks)
+        return {**terms, "iou": (intersection / union.clamp_min(1)).sum() / batch.step_expressions}
+
+
+def overlap(logits: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
+    """Pixels of intersection and of union of each predicted mask (logit >= 0) with the true one: (E, H, W) -> (E,)
+    twice."""
+    predicted = logits.detach() >= 0
+    return (predicted & masks).sum(dim=(1, 2)), (predicted | masks).sum(dim=(1, 2))

@@ -1,0 +1,135 @@
+"""The original's Adam, AdamW with its parameter groups, and an optimiser's state as plain tensors."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from cmpc.models import CMPC
+
+
+class TensorFlowAdam(torch.optim.Adam):
+    """Adam as TensorFlow 1 computes it: epsilon is added outside the bias correction.
+
+    ``w -= lr * sqrt(1 - b2^t) / (1 - b1^t) * m / (sqrt(v) + epsilon)``. PyTorch divides ``sqrt(v)`` by ``sqrt(1 -
+    b2^t)`` before it adds its epsilon, so it needs ``epsilon / sqrt(1 - b2^t)`` for the same step.
+
+    A parameter group may have ``gradient_scale``: its gradients are multiplied by it before the step.
+    """
+
+    def __init__(self, parameters: Iterable[Any], *, learning_rate: float, epsilon: float = 1e-8) -> None:
+        super().__init__(parameters, lr=learning_rate, eps=epsilon)
+        self.epsilon = epsilon
+        for group in self.param_groups:
+            group.setdefault("gradient_scale", 1.0)
+            group.setdefault("steps", 0)
+
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """One step; see ``torch.optim.Adam.step``."""
+        for group in self.param_groups:
+            group["steps"] += 1
+            group["eps"] = self.epsilon / math.sqrt(1 - group["betas"][1] ** group["steps"])
+            if group["gradient_scale"] != 1.0:
+                for parameter in group["params"]:
+                    if parameter.grad is not None:
+                        parameter.grad.mul_(group["gradient_scale"])
+        return super().step(closure)
+
+
+def freeze_backbone(model: CMPC, *, tune: bool) -> None:
+    """Chooses what of the paper's backbone trains: nothing, or with ``tune`` its last three stages (``-conv5``).
+
+    The compact backbone has no pre-trained weights and always trains.
+    """
+    if model.config.backbone.kind == "compact":
+        return
+    for name, parameter in model.backbone.named_parameters():
+        parameter.requires_grad_(tune and name.startswith(("layer2.", "layer3.", "layer4.")))
+
+
+def paper_optimizer(model: CMPC, *, learning_rate: float) -> TensorFlowAdam:
+    """The original's optimiser: gradients of ``biases`` count twice; the bias of the LSTM is not one of them."""
+    doubled = {
+        module.bias
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Conv2d | nn.Linear) and module.bias is not None and not name.startswith("backbone.")
+    }
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    groups = [
+        {"params": [parameter for parameter in trained if parameter not in doubled], "gradient_scale": 1.0},
+        {"params": [parameter for parameter in trained if parameter in doubled], "gradient_scale": 2.0},
+    ]
+    return TensorFlowAdam(groups, learning_rate=learning_rate)
+
+
+def modern_optimizer(
+    model: CMPC, *, learning_rate: float, weight_decay: float = 0.02, pretrained_scale: float = 0.1
+) -> torch.optim.AdamW:
+    """AdamW that decays kernels only; a pre-trained backbone learns at a tenth of the rate.
+
+    Embeddings, biases, norms and peepholes are not decayed.
+    """
+    kernels: set[Tensor] = {module.weight for module in model.modules() if isinstance(module, nn.Conv2d | nn.Linear)}
+    kernels |= {value for name, value in model.language.lstm.named_parameters() if name.startswith("weight")}
+    backbone = set() if model.config.backbone.kind == "compact" else set(model.backbone.parameters())
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            key = (weight_decay if parameter in kernels else 0.0, pretrained_scale if parameter in backbone else 1.0)
+            groups.setdefault(key, []).append(parameter)
+    return torch.optim.AdamW(
+        [
+            {"params": parameters, "weight_decay": decay, "learning_rate_scale": scale}
+            for (decay, scale), parameters in groups.items()
+        ],
+        lr=learning_rate,
+        betas=(0.9, 0.98),
+    )
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, learning_rate: float) -> None:
+    """Sets the rate of the next step, times each group's ``learning_rate_scale``."""
+    for group in optimizer.param_groups:
+        group["lr"] = learning_rate * group.get("learning_rate_scale", 1.0)
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer, model: nn.Module) -> dict[str, Tensor]:
+    """The optimiser's state under names such as ``exp_avg/score.weight``, on the CPU (not copied if there)."""
+    names: dict[Tensor, str] = {parameter: name for name, parameter in model.named_parameters()}
+    return {
+        f"{key}/{names[parameter]}": value.detach().cpu().contiguous()
+        for parameter, state in optimizer.state.items()
+        for key, value in state.items()
+    }
+
+
+def load_optimizer_tensors(
+    optimizer: torch.optim.Optimizer, model: nn.Module, tensors: dict[str, Tensor], steps: int
+) -> None:
+    """The inverse of ``optimizer_tensors``.
+
+    Args:
+        optimizer: built for ``model`` in the same way as the one that was saved.
+        model: whose parameters it holds.
+        tensors: what ``optimizer_tensors`` gave.
+        steps: how many steps the optimiser had made.
+
+    Raises:
+        KeyError: a tensor names a parameter that the model lacks.
+    """
+    parameters = dict(model.named_parameters())
+    state: dict[nn.Parameter, dict[str, Tensor]] = {}
+    for path, value in tensors.items():
+        key, name = path.split("/", 1)
+        state.setdefault(parameters[name], {})[key] = value
+    order = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    dictionary = optimizer.state_dict()
+    dictionary["state"] = {number: state[parameter] for number, parameter in enumerate(order) if parameter in state}
+    for group in dictionary["param_groups"]:
+        if "steps" in group:
+            group["steps"] = steps
+    optimizer.load_state_dict(dictionary)

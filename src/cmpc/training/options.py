@@ -1,0 +1,257 @@
+"""What a training run can be told, what each recipe takes by default, and which of it decides the result."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from cmpc.errors import UsageError
+from cmpc.models import ModelConfig, preset
+from cmpc.training.precision import Precision
+
+
+@dataclass(frozen=True)
+class RecipeDefaults:
+    """Values that a recipe takes where none are given."""
+
+    learning_rate: float
+    batch_images: int
+    expressions_per_image: int
+    augmentation: bool
+    epochs: int | None
+    steps: int | None
+
+
+RECIPES = {
+    "paper": RecipeDefaults(
+        learning_rate=2.5e-4, batch_images=1, expressions_per_image=1, augmentation=False, epochs=None, steps=700_000
+    ),
+    "modern": RecipeDefaults(
+        learning_rate=1.5e-3, batch_images=8, expressions_per_image=4, augmentation=True, epochs=40, steps=None
+    ),
+}
+
+
+@dataclass
+class TrainingOptions:
+    """What a training run can be told."""
+
+    data: Path
+    """Folder of the prepared dataset (from cmpc prepare)."""
+    out: Path
+    """Folder of the run: checkpoints, logs. It must be new, unless --resume is given."""
+    preset: Literal["small", "paper"] = "small"
+    """The network: small (trains on a laptop) or paper (the published one)."""
+    recipe: Literal["modern", "paper"] | None = None
+    """How to train. modern: AdamW, warm-up and cosine, cross entropy and Dice, augmentation. paper: the published
+    recipe. By default the one that goes with the preset (small: modern)."""
+    resume: bool = False
+    """Continue the run in --out, bit for bit. Give the same options again."""
+
+    images: Path | None = None
+    """Where the photos are now, if they were moved since the preparation."""
+    train_split: str = "train"
+    """Split to learn from (ReferIt: trainval)."""
+    validation_split: str | None = None
+    """Split that tells the best model; by default val where the data have it. Without one there is no best model, only
+    the last."""
+    vocabulary: Path | None = None
+    """Vocabulary file, one word per line; by default it is made from the training split."""
+    embeddings: Path | None = None
+    """Word embeddings to begin with: a .npy file with a row for each word of the vocabulary (cmpc vocabulary makes
+    it)."""
+    backbone_weights: str | None = None
+    """Pre-trained weights for the paper's backbone: a file or folder; "random" to try things out without."""
+    tune_backbone: bool = False
+    """Train the last three stages of the paper's backbone too (-conv5 of the original); otherwise it is frozen."""
+
+    epochs: int | None = None
+    """Length of the run in passes over the training split (modern: 40)."""
+    steps: int | None = None
+    """Length of the run in steps, instead of --epochs (paper: 700,000)."""
+    batch_images: int | None = None
+    """Images in a step, on all devices together (modern: 8, paper: 1)."""
+    expressions_per_image: int | None = None
+    """Most expressions that are asked of an image in a step (modern: 4, paper: 1)."""
+    learning_rate: float | None = None
+    """Highest learning rate (modern: 1.5e-3, paper: 2.5e-4)."""
+    augmentation: bool | None = None
+    """Mirror (with the words), scale and recolour the photos at random (modern: True, paper: False)."""
+    image_size: int | None = None
+    """Side of the network's square input in pixels; by default the preset's (small: 192, paper: 320)."""
+    seed: int = 0
+    """Decides everything random: initial weights, order, augmentation."""
+
+    entity_perception: bool = True
+    """Ablation: entity perception, else plain concatenation."""
+    relation_reasoning: bool = True
+    """Ablation: relation-aware reasoning (the graph)."""
+    word_type_gating: bool = True
+    """Ablation: words count by their type, else all alike."""
+    exchange_rounds: Literal[0, 1, 2] = 2
+    """Ablation: rounds of text-guided feature exchange between the levels."""
+    conv_lstm: bool = True
+    """Ablation: fusion of the levels by the ConvLSTM, else by a sum."""
+
+    precision: Precision = "auto"
+    """Numbers to compute with. auto: the modern recipe takes bf16 where the device computes in it and is faster for it;
+    32 otherwise."""
+    accelerator: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """Kind of device."""
+    devices: str = "auto"
+    """How many devices on each node; auto: all GPUs, or what torchrun says."""
+    nodes: int = 1
+    """How many machines (under torchrun they are counted by themselves)."""
+    strategy: Literal["auto", "ddp"] = "auto"
+    """How several devices work together: ddp, which auto chooses by itself."""
+    workers: int | None = None
+    """Processes that load data, for each device; 0 loads in the training process. By default up to 4."""
+    validate_every: int = 1
+    """Epochs between validations; 0 for none."""
+    save_every: int = 1000
+    """Most steps between checkpoints; one is written after each validation anyway."""
+    log_every: int = 20
+    """Steps between log entries."""
+    deterministic: bool = True
+    """On GPUs use algorithms that give the same bits each time, which --resume needs; somewhat slower."""
+
+
+MAY_CHANGE = frozenset(
+    (
+        *("data", "out", "resume", "images", "vocabulary", "embeddings", "backbone_weights"),
+        *("accelerator", "devices", "nodes", "strategy", "workers", "save_every", "log_every", "deterministic"),
+    )
+)
+"""Options that may be other ones when a run is resumed: where things are, and what computes. The data, the vocabulary
+and the network are compared by what they hold."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The options with every default filled in."""
+
+    recipe: Literal["modern", "paper"]
+    batch_images: int
+    expressions_per_image: int
+    learning_rate: float
+    augmentation: bool
+    epochs: int | None
+    steps: int | None
+
+    @staticmethod
+    def of(options: TrainingOptions) -> Plan:
+        """Fills in the defaults.
+
+        Raises:
+            UsageError: options contradict each other or are out of range.
+        """
+        _check(options)
+        recipe = options.recipe or ("paper" if options.preset == "paper" else "modern")
+        values = dataclasses.asdict(RECIPES[recipe])
+        if options.epochs is not None or options.steps is not None:
+            values |= {"epochs": None, "steps": None}
+        given = {name: getattr(options, name) for name in values if getattr(options, name) is not None}
+        return Plan(recipe=recipe, **(values | given))
+
+    def total_steps(self, visits: int) -> int:
+        """Steps of the run, for a training split with so many visits in an epoch."""
+        if self.steps is not None:
+            return self.steps
+        assert self.epochs is not None
+        return -(-self.epochs * visits // self.batch_images)
+
+
+def model_config(options: TrainingOptions, *, vocabulary_size: int, embedding_channels: int | None) -> ModelConfig:
+    """The preset with the changes that the options ask for."""
+    config = preset(
+        options.preset,
+        vocabulary_size=vocabulary_size,
+        entity_perception=options.entity_perception,
+        relation_reasoning=options.relation_reasoning,
+        word_type_gating=options.word_type_gating,
+        exchange_rounds=options.exchange_rounds,
+        conv_lstm=options.conv_lstm,
+    )
+    if embedding_channels is not None:
+        config = dataclasses.replace(config, embedding_channels=embedding_channels)
+    if options.image_size is not None:
+        config = dataclasses.replace(config, image=dataclasses.replace(config.image, size=options.image_size))
+    return config
+
+
+def run_settings(
+    options: TrainingOptions, plan: Plan, *, precision: str, network: ModelConfig, fingerprint: str
+) -> dict[str, Any]:
+    """What decides the result of a run, as JSON values: compared when it is resumed."""
+    chosen = {name: value for name, value in vars(options).items() if name not in MAY_CHANGE}
+    settings = {
+        "options": {**chosen, **vars(plan), "precision": precision},
+        "network": network.to_dict(),
+        "fingerprint": fingerprint,
+    }
+    return dict(json.loads(json.dumps(settings)))
+
+
+def check_same_run(before: dict[str, Any], now: dict[str, Any], folder: Path) -> None:
+    """Refuses to continue a run with something else.
+
+    Raises:
+        UsageError: names the options that differ, or says that the data or the network do.
+    """
+    options = before.get("options", {})
+    changed = [
+        f"--{name.replace('_', '-')} was {options.get(name)} and is {value}"
+        for name, value in now["options"].items()
+        if options.get(name) != value
+    ]
+    if changed:
+        raise UsageError(
+            f"the run in {folder} began with other options ({'; '.join(changed)}): give the same ones to resume it."
+        )
+    if before.get("fingerprint") != now["fingerprint"]:
+        raise UsageError(
+            f"the data or the vocabulary are not those that the run in {folder} began with: "
+            "give the same ones to resume it."
+        )
+    if before.get("network") != now["network"]:
+        raise UsageError(
+            f"embeddings or backbone weights are of another kind than those that the run in {folder} began with: "
+            "give the same ones to resume it."
+        )
+
+
+def _check(options: TrainingOptions) -> None:
+    if options.epochs is not None and options.steps is not None:
+        raise UsageError("give --epochs or --steps, not both.")
+    for name in (
+        "epochs",
+        "steps",
+        "batch_images",
+        "expressions_per_image",
+        "learning_rate",
+        "save_every",
+        "log_every",
+        "nodes",
+    ):
+        value = getattr(options, name)
+        if value is not None and not value > 0:
+            raise UsageError(f"--{name.replace('_', '-')} must be positive, got {value}.")
+    for name in ("seed", "validate_every", "workers"):
+        value = getattr(options, name)
+        if value is not None and value < 0:
+            raise UsageError(f"--{name.replace('_', '-')} must not be negative, got {value}.")
+    if options.image_size is not None and options.image_size < 32:
+        raise UsageError(f"--image-size must be at least 32, got {options.image_size}.")
+    if options.devices != "auto" and not (options.devices.isdigit() and int(options.devices)):
+        raise UsageError(f"--devices must be auto or a number, got {options.devices!r}.")
+    if options.preset == "small" and (options.tune_backbone or options.backbone_weights):
+        raise UsageError(
+            "--tune-backbone and --backbone-weights go with --preset paper: the small backbone always trains."
+        )
+    if options.preset == "paper" and not options.backbone_weights and not options.tune_backbone:
+        raise UsageError(
+            "the paper's backbone does not train, so it needs --backbone-weights FILE (or the word random, to try)."
+        )

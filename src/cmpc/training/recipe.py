@@ -1,0 +1,342 @@
+"""The whole training, from top to bottom."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Iterator
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import torch
+from rich.console import Console
+from torch.utils.data import DataLoader, Sampler
+
+from cmpc.data.augmentation import Augmentation
+from cmpc.data.dataset import Batch, ReferringImages, collate, prepare_worker
+from cmpc.data.sampler import PassSampler, StepSampler, Visit
+from cmpc.data.schema import PreparedDataset
+from cmpc.data.vocabulary import Vocabulary
+from cmpc.errors import UserError
+from cmpc.models import CMPC, ModelConfig
+from cmpc.training.checkpoints import RunFolder
+from cmpc.training.devices import make_fabric
+from cmpc.training.interruption import Interruption
+from cmpc.training.losses import Loss, ModernLoss, PaperLoss
+from cmpc.training.objective import Objective
+from cmpc.training.optimizers import freeze_backbone, modern_optimizer, paper_optimizer, set_learning_rate
+from cmpc.training.options import Plan, TrainingOptions, check_same_run, model_config, run_settings
+from cmpc.training.progress import Meters, RunLog, not_finite
+from cmpc.training.schedule import PolynomialDecay, Schedule, WarmupCosine
+from cmpc.training.synchronised_norm import synchronise_batch_norms
+from cmpc.training.validation import validate
+
+PAPER_WEIGHT_DECAY = 5e-4
+WARMUP = 0.05
+CLIP_NORM = 5.0
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """How a run ended."""
+
+    step: int
+    """Steps made in all."""
+    finished: bool
+    """False when it was stopped before its end."""
+    best: float | None
+    """Overall IoU of the best model on the validation split; None without validation."""
+
+
+def train(options: TrainingOptions, console: Console | None = None) -> TrainingResult:
+    """Trains a network, or continues to.
+
+    Args:
+        options: what to do; see ``TrainingOptions``.
+        console: where progress is shown; by default the terminal's standard error.
+
+    Raises:
+        UsageError: options contradict each other, or the run's folder does not fit them.
+        UserError: data are missing or damaged, or the loss is no longer a number.
+    """
+    # What to do, and with what ---------------------------------------------------------------------------------------
+    plan = Plan.of(options)
+    run = RunFolder(options.out)
+    before = run.check(resume=options.resume)
+    data = PreparedDataset.open(options.data, options.images)
+    vocabulary = _vocabulary(options, data)
+    embeddings = _embeddings(options, vocabulary)
+    config = _config(options, vocabulary, embeddings)
+    training_set = ReferringImages(
+        data,
+        options.train_split,
+        vocabulary,
+        config.image,
+        max_words=config.max_words,
+        expressions_per_image=plan.expressions_per_image,
+        seed=options.seed,
+        augmentation=Augmentation() if plan.augmentation else None,
+    )
+    validation_set = _validation_set(options, data, vocabulary, config)
+    visits = len(training_set.order)
+    steps = plan.total_steps(visits)
+
+    # Devices ---------------------------------------------------------------------------------------------------------
+    fabric, precision = make_fabric(options, recipe=plan.recipe, batch_images=plan.batch_images)
+    fingerprint = _fingerprint(vocabulary, training_set, validation_set)
+    settings = run_settings(options, plan, precision=precision, network=config, fingerprint=fingerprint)
+    if before is not None:
+        check_same_run(before, settings, options.out)
+    if options.deterministic and fabric.device.type == "cuda":
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True, warn_only=True)
+    fabric.launch()
+    if fabric.is_global_zero:
+        if before is None:
+            run.begin(settings)
+        run.recover()
+    fabric.barrier()
+
+    # Network, loss, optimiser ----------------------------------------------------------------------------------------
+    torch.manual_seed(options.seed)
+    model = CMPC(config)
+    if embeddings is not None:
+        with torch.no_grad():
+            model.language.embedding.weight.copy_(torch.from_numpy(embeddings))
+    if options.backbone_weights not in (None, "random") and not run.last.exists():
+        from cmpc.interop.backbone_weights import load_backbone_weights
+
+        load_backbone_weights(model, str(options.backbone_weights))
+    freeze_backbone(model, tune=options.tune_backbone)
+    if fabric.world_size > 1:
+        synchronise_batch_norms(model)
+    loss: Loss
+    schedule: Schedule
+    optimizer: torch.optim.Optimizer
+    if plan.recipe == "paper":
+        loss = PaperLoss()
+        schedule = PolynomialDecay(plan.learning_rate)
+        optimizer = paper_optimizer(model, learning_rate=plan.learning_rate)
+    else:
+        loss = ModernLoss()
+        schedule = WarmupCosine(plan.learning_rate, steps=steps, warmup=max(1, round(WARMUP * steps)))
+        optimizer = modern_optimizer(model, learning_rate=plan.learning_rate)
+    weight_decay = PAPER_WEIGHT_DECAY if plan.recipe == "paper" else 0.0
+    objective = Objective(model, loss, weight_decay=weight_decay, device_count=fabric.world_size)
+    state = run.load_last(model, optimizer)
+    wrapped, wrapped_optimizer = fabric.setup(objective, optimizer)
+    meters = Meters(objective.terms, fabric.device)
+    meters.restore(state.sums)
+
+    # The loop --------------------------------------------------------------------------------------------------------
+    batches = _loader(
+        training_set,
+        StepSampler(
+            training_set.order,
+            batch=plan.batch_images,
+            start=state.step,
+            stop=steps,
+            device_rank=fabric.global_rank,
+            device_count=fabric.world_size,
+        ),
+        options,
+    )
+    validation_batches = None
+    if validation_set is not None:
+        sampler = PassSampler(
+            validation_set.order,
+            batch=max(1, plan.batch_images // fabric.world_size),
+            device_rank=fabric.global_rank,
+            device_count=fabric.world_size,
+        )
+        validation_batches = _loader(validation_set, sampler, options)
+
+    log = None
+    if fabric.is_global_zero:
+        console = console or Console(stderr=True)
+        log = RunLog(options.out, objective.terms, step=state.step, steps=steps, console=console)
+        log.say(_summary(model, training_set, steps, plan, fabric.world_size, fabric.device, precision))
+
+    def save_last() -> None:
+        meters.read(fabric)  # raises when a loss was not finite
+        if not all(torch.stack([parameter.isfinite().all() for parameter in model.parameters()]).tolist()):
+            raise not_finite(state.step)
+        state.sums, state.seconds = meters.state(), seconds_before + time.monotonic() - began
+        if fabric.is_global_zero:
+            run.save_last(model, vocabulary, optimizer, state)
+
+    wrapped.train()
+    began, seconds_before = time.monotonic(), state.seconds
+    mark, mark_step, saved_step = began, state.step, state.step
+    with log or nullcontext(), Interruption() as interruption:
+        for batch in _one_sentence_errors(batches):
+            # Whatever a step draws at random depends on seed, step and device alone: there is no random state to
+            # restore.
+            torch.manual_seed(
+                int(np.random.SeedSequence((options.seed, state.step, fabric.global_rank)).generate_state(1)[0])
+            )
+            learning_rate = schedule(state.step)
+            set_learning_rate(optimizer, learning_rate)
+            terms = wrapped(batch.to(fabric.device))
+            fabric.backward(terms["loss"] * fabric.world_size)  # DDP averages over the devices; shares are to be added
+            if plan.recipe == "modern":
+                fabric.clip_gradients(wrapped, wrapped_optimizer, max_norm=CLIP_NORM, error_if_nonfinite=False)
+            wrapped_optimizer.step()
+            wrapped_optimizer.zero_grad()
+            state.step += 1
+            meters.add(state.step, terms)
+
+            last_step = state.step == steps
+            log_now = state.step % options.log_every == 0 or last_step
+            if log_now:
+                means = meters.read(fabric)
+                meters.clear()
+                now = time.monotonic()
+                row = {
+                    "step": state.step,
+                    "epoch": state.step * plan.batch_images / visits,
+                    "learning_rate": learning_rate,
+                    **means,
+                    "images_per_second": (state.step - mark_step) * plan.batch_images / max(now - mark, 1e-9),
+                    "seconds": seconds_before + now - began,
+                }
+                mark, mark_step = now, state.step
+                if log:
+                    log.add_training(row)
+
+            stop = interruption.wanted(fabric, ask_others=log_now)
+            validated = False
+            if (
+                validation_batches is not None
+                and (last_step or _ends_epochs(state.step, options, plan, visits))
+                and not stop
+            ):
+                scores = validate(objective, _one_sentence_errors(validation_batches), fabric)
+                row = {"step": state.step, "epoch": state.step * plan.batch_images / visits, **asdict(scores)}
+                row["seconds"] = seconds_before + time.monotonic() - began
+                meters.read(fabric)
+                if log:
+                    log.add_validation(row)
+                if state.best is None or scores.overall_iou > state.best:
+                    state.best = scores.overall_iou
+                    if fabric.is_global_zero:
+                        run.save_best(model, vocabulary, row)
+                validated = True
+                mark, mark_step = time.monotonic(), state.step
+            if validated or last_step or stop or state.step - saved_step >= options.save_every:
+                save_last()
+                saved_step = state.step
+            if stop:
+                break
+    fabric.barrier()
+    if log and state.step < steps:
+        log.say(f"Stopped at step {state.step:,} with a checkpoint: the same command with --resume continues.")
+    elif log:
+        best = "" if state.best is None else f", the best one (overall IoU {state.best:.4f}) in {run.best}"
+        log.say(f"Done: the last model is in {run.last}{best}.")
+    return TrainingResult(state.step, state.step == steps, state.best)
+
+
+def _ends_epochs(step: int, options: TrainingOptions, plan: Plan, visits: int) -> bool:
+    """Whether the step completed another ``validate_every`` epochs."""
+    if not options.validate_every:
+        return False
+    images = options.validate_every * visits
+    return step * plan.batch_images // images > (step - 1) * plan.batch_images // images
+
+
+def _vocabulary(options: TrainingOptions, data: PreparedDataset) -> Vocabulary:
+    if options.vocabulary is not None:
+        return Vocabulary.load(options.vocabulary)
+    return Vocabulary.from_expressions(
+        expression for row in data.read(options.train_split) for expression in row.expressions
+    )
+
+
+def _embeddings(options: TrainingOptions, vocabulary: Vocabulary) -> np.ndarray | None:
+    """The rows of ``--embeddings``, float32 (V, C)."""
+    path = options.embeddings
+    if path is None:
+        return None
+    try:
+        values = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        raise UserError(f"{path} cannot be read as a .npy file of numbers: make it with cmpc vocabulary.") from None
+    if not isinstance(values, np.ndarray) or values.ndim != 2 or len(values) != len(vocabulary):
+        shape = getattr(values, "shape", "no array")
+        raise UserError(
+            f"{path} must hold a row for each of the {len(vocabulary):,} words of the vocabulary, but its shape is "
+            f"{shape}: make it with cmpc vocabulary, for the same vocabulary."
+        )
+    return values.astype(np.float32)
+
+
+def _config(options: TrainingOptions, vocabulary: Vocabulary, embeddings: np.ndarray | None) -> ModelConfig:
+    channels = None if embeddings is None else embeddings.shape[1]
+    config = model_config(options, vocabulary_size=len(vocabulary), embedding_channels=channels)
+    if options.backbone_weights in (None, "random"):
+        return config
+    from cmpc.interop.backbone_weights import config_for_backbone_weights
+
+    return config_for_backbone_weights(config, str(options.backbone_weights))
+
+
+def _validation_set(
+    options: TrainingOptions, data: PreparedDataset, vocabulary: Vocabulary, config: ModelConfig
+) -> ReferringImages | None:
+    split = options.validation_split or ("val" if "val" in data.splits else None)
+    if split is None or not options.validate_every:
+        return None
+    return ReferringImages(
+        data, split, vocabulary, config.image, max_words=config.max_words, expressions_per_image=8, shuffle=False
+    )
+
+
+def _fingerprint(vocabulary: Vocabulary, *sets: ReferringImages | None) -> str:
+    """Stands for the words and the rows that a run learns from and is judged by."""
+    digest = hashlib.sha256("\n".join(vocabulary.words).encode())
+    for dataset in sets:
+        for row in dataset.rows if dataset else ():
+            digest.update(repr((row.ref_id, row.image, row.mask, row.expressions, row.word_types)).encode())
+        digest.update(b"\0")
+    return digest.hexdigest()
+
+
+def _loader(dataset: ReferringImages, sampler: Sampler[list[Visit]], options: TrainingOptions) -> DataLoader[Batch]:
+    workers = min(4, (os.cpu_count() or 1) - 1) if options.workers is None else options.workers
+    return DataLoader(
+        dataset,  # type: ignore[arg-type]  # collate makes batches of samples
+        batch_sampler=sampler,
+        collate_fn=collate,
+        num_workers=workers,
+        worker_init_fn=prepare_worker,
+        pin_memory=torch.cuda.is_available(),
+    )
+
+
+def _one_sentence_errors(batches: DataLoader[Batch]) -> Iterator[Batch]:
+    """The batches; an error of a loading process is raised as it was there, where PyTorch puts a traceback in its
+    text."""
+    try:
+        yield from batches
+    except UserError as error:
+        raise type(error)(str(error).rpartition(f"{type(error).__name__}: ")[2].strip()) from None
+
+
+def _summary(
+    model: CMPC,
+    training_set: ReferringImages,
+    steps: int,
+    plan: Plan,
+    devices: int,
+    device: torch.device,
+    precision: str,
+) -> str:
+    parameters = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+    expressions = sum(training_set.order.expressions)
+    return (
+        f"{parameters / 1e6:.1f} M parameters learn from {expressions:,} expressions on {len(training_set):,} images: "
+        f"{steps:,} steps of {plan.batch_images} images, recipe {plan.recipe}, {devices} x {device.type}, {precision}"
+    )

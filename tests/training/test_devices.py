@@ -1,0 +1,58 @@
+"""Several processes train as one does."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+import torch
+
+from cmpc.errors import UsageError
+from cmpc.training.options import TrainingOptions
+from cmpc.training.recipe import train
+from training.scenes import QUICK_RUN, train_process
+
+TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m")
+
+
+def losses(run: Path) -> list[list[float]]:
+    """Loss, its parts and IoU of each step."""
+    with (run / "training.csv").open() as file:
+        return [
+            [float(value) for name, value in row.items() if name not in ("images_per_second", "seconds")]
+            for row in csv.DictReader(file)
+        ]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("extra", [(), ("--recipe", "paper"), ("--no-word-type-gating",)], ids=" ".join)
+def test_two_processes_give_the_losses_of_one(scenes: Path, tmp_path: Path, extra: tuple[str, ...]) -> None:
+    """With the same images in a step: batch norms and means of the losses see both halves."""
+    arguments = ["--data", scenes, *QUICK_RUN, "--steps", "8", "--workers", "0", *extra]
+    for run, launcher in (("one", ()), ("two", TORCHRUN)):
+        process = train_process([*arguments, "--out", tmp_path / run], launcher=launcher)
+        output, _ = process.communicate()
+        assert process.returncode == 0, output
+    one, two = losses(tmp_path / "one"), losses(tmp_path / "two")
+    assert len(one) == len(two) == 8
+    assert one[0] == pytest.approx(two[0], rel=1e-5, abs=1e-6)
+    for expected, row in zip(one, two, strict=True):
+        assert row == pytest.approx(expected, rel=2e-3, abs=2e-3)
+    assert (tmp_path / "one" / "validation.csv").read_text().count("\n") > 1
+    assert (tmp_path / "two" / "validation.csv").read_text().count("\n") > 1
+
+
+def test_device_that_is_not_there_is_refused(
+    scenes: Path, tmp_path: Path, tiny_network: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(UsageError, match="finds no cuda device here"):
+        train(TrainingOptions(data=scenes, out=tmp_path / "run", accelerator="cuda"))
+
+
+def test_step_that_devices_cannot_share_is_refused(scenes: Path, tmp_path: Path, tiny_network: None) -> None:
+    options = TrainingOptions(data=scenes, out=tmp_path / "run", batch_images=3, devices="2", accelerator="cpu")
+    with pytest.raises(UsageError, match="2 devices cannot share a step's 3 images equally"):
+        train(options)
+    assert not (tmp_path / "run").exists()

@@ -1,0 +1,112 @@
+"""What training minimises."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from cmpc.data.dataset import NO_TYPE, Batch
+from cmpc.models import CMPC, preset
+from cmpc.training.losses import ModernLoss, PaperLoss, l2_kernels, l2_regularisation
+from cmpc.training.objective import Objective, overlap
+from training.scenes import tiny_preset
+
+
+@pytest.fixture
+def model(tiny_network: None) -> CMPC:
+    torch.manual_seed(0)
+    return CMPC(preset("small", vocabulary_size=9)).eval()
+
+
+@pytest.fixture
+def batch() -> Batch:
+    random = torch.Generator().manual_seed(1)
+    return Batch(
+        images=torch.randint(0, 256, (2, 48, 48, 3), generator=random, dtype=torch.uint8),
+        tokens=torch.tensor([[4, 5, 0], [6, 7, 8], [5, 0, 0]]),
+        image_index=torch.tensor([0, 0, 1]),
+        masks=torch.rand(3, 48, 48, generator=random) > 0.7,
+        word_types=torch.tensor([[1, 0, NO_TYPE], [NO_TYPE] * 3, [2, NO_TYPE, NO_TYPE]]),
+        step_expressions=3,
+    )
+
+
+def part_of(batch: Batch, chosen: list[int]) -> Batch:
+    """Some of the expressions, as another device's share of the same step."""
+    assert batch.word_types is not None
+    return batch._replace(
+        tokens=batch.tokens[chosen],
+        image_index=batch.image_index[chosen],
+        masks=batch.masks[chosen],
+        word_types=batch.word_types[chosen],
+    )
+
+
+@pytest.mark.parametrize(("loss", "weight_decay"), [(PaperLoss(), 5e-4), (ModernLoss(), 0.0)], ids=["paper", "modern"])
+def test_shares_of_devices_add_up(model: CMPC, batch: Batch, loss: PaperLoss | ModernLoss, weight_decay: float) -> None:
+    whole = Objective(model, loss, weight_decay=weight_decay, device_count=1).eval()(batch)
+    share = Objective(model, loss, weight_decay=weight_decay, device_count=2).eval()
+    parts = [share(part_of(batch, chosen)) for chosen in ([0], [1, 2])]
+    for name, value in whole.items():
+        assert float(sum(part[name].detach() for part in parts)) == pytest.approx(float(value.detach()), rel=1e-5), name
+
+
+def test_paper_loss_sums_pixels_and_averages_expressions(model: CMPC, batch: Batch) -> None:
+    objective = Objective(model, PaperLoss(), weight_decay=0.0, device_count=1).eval()
+    terms = objective(batch)
+    logits, targets = objective.predict(batch).logits, batch.masks.float()
+    by_hand = (logits.clamp_min(0) - logits * targets + torch.log1p(torch.exp(-logits.abs()))).sum() / 3
+    assert float(terms["final"].detach()) == pytest.approx(float(by_hand.detach()), rel=1e-5)
+    expected = 0.7 * terms["final"] + 0.1 * (terms["c3"] + terms["c4"] + terms["c5"])
+    assert float(terms["loss"].detach()) == pytest.approx(float(expected.detach()), rel=1e-6)
+    assert float(terms["final"].detach()) == pytest.approx(48 * 48 * math.log(2), rel=0.5)
+
+
+def test_perfect_masks_have_next_to_no_modern_loss(model: CMPC, batch: Batch) -> None:
+    objective = Objective(model, ModernLoss(), weight_decay=0.0, device_count=1).eval()
+    output = objective.predict(batch)
+    sure = torch.where(batch.masks, 20.0, -20.0)
+    for values in (output.logits, *output.side_logits.values()):
+        values.data.copy_(sure)
+    assert float(ModernLoss()(output, batch.masks, None, 3)["loss"].detach()) < 1e-3
+
+
+def test_word_types_are_learned_where_given(model: CMPC, batch: Batch) -> None:
+    objective = Objective(model, ModernLoss(), weight_decay=0.0, device_count=1).eval()
+    given = objective(batch)
+    assert float(given["word_types"]) > 0
+    assert float(objective(batch._replace(word_types=None))["word_types"]) == 0
+    probabilities = objective.predict(batch).word_types
+    by_hand = -(probabilities[0, 0, 1].log() + probabilities[0, 1, 0].log()) / 2 - probabilities[2, 0, 2].log()
+    assert float(given["word_types"]) == pytest.approx(float(by_hand.detach()) / 3, rel=1e-4)
+
+
+def test_regularisation_takes_kernels_only(model: CMPC) -> None:
+    kernels = l2_kernels(model)
+    assert all(kernel.ndim in (2, 4) for kernel in kernels)
+    names = {name for name, parameter in model.named_parameters() if any(parameter is kernel for kernel in kernels)}
+    assert "score.weight" in names
+    assert "conv_lstm.cell.kernel.weight" not in names
+    assert not {name for name in names if "embedding" in name or "lstm" in name or "norm" in name}
+    assert float(l2_regularisation([torch.tensor([3.0]), torch.tensor([4.0])])) == 12.5
+
+
+def test_paper_preset_regularises_the_kernels_of_the_original() -> None:
+    """93 kernels there; the five heads of each level's two MUTAN branches are one kernel each here: 24 fewer."""
+    with torch.device("meta"):
+        model = CMPC(preset("paper"))
+    model.backbone.requires_grad_(False)
+    assert len(l2_kernels(model)) == 93 - 3 * 2 * 4
+
+
+def test_overlap_counts_pixels() -> None:
+    logits = torch.tensor([[[0.0, 1.0], [-1.0, -1.0]]])
+    masks = torch.tensor([[[True, False], [True, False]]])
+    assert [int(value) for value in overlap(logits, masks)] == [1, 3]
+
+
+def test_tiny_preset_is_what_tests_train() -> None:
+    with torch.device("meta"):
+        assert sum(p.numel() for p in CMPC(tiny_preset()).parameters()) < 2e6
