@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -79,6 +79,7 @@ class ReferringImages(Dataset[Sample]):
         seed: int = 0,
         shuffle: bool = True,
         augmentation: Augmentation | None = None,
+        label_words: Callable[[list[ReferredObject]], list[ReferredObject]] | None = None,
     ) -> None:
         """
         Args:
@@ -91,6 +92,7 @@ class ReferringImages(Dataset[Sample]):
             seed: decides order and augmentation.
             shuffle: off for validation.
             augmentation: random changes of the samples; None for none.
+            label_words: gives the rows with other word types; None for those of the data.
 
         Raises:
             UsageError: there is no such split.
@@ -102,7 +104,7 @@ class ReferringImages(Dataset[Sample]):
         self.max_words = max_words
         self.seed = seed
         self.augmentation = augmentation
-        self.rows = data.read(split)
+        self.rows = data.read(split) if label_words is None else label_words(data.read(split))
         self.has_word_types = any(row.word_types for row in self.rows)
         by_image: dict[str, list[tuple[ReferredObject, int]]] = {}
         for row in self.rows:

@@ -78,6 +78,11 @@ class SpacyWordTypes:
             yield tuple(TYPE_OF_PART_OF_SPEECH.get(part, "unnecessary") for part in parts)
 
 
+def without_word_types(rows: Sequence[ReferredObject]) -> list[ReferredObject]:
+    """The rows without the word types that they carry."""
+    return [dataclasses.replace(row, word_types=()) for row in rows]
+
+
 def label_rows(rows: Sequence[ReferredObject], labeller: SpacyWordTypes) -> list[ReferredObject]:
     """The rows with word types for every expression; those that carry types keep their own."""
     unlabelled = [expression for row in rows if not row.word_types for expression in row.expressions]

@@ -89,6 +89,7 @@ class ReferringNetwork(nn.Module):
     """
 
     language: WordEncoder
+    conv_lstm: ConvLSTM | None
     score: nn.Conv2d
 
     def __init__(self, config: ModelConfig) -> None:

@@ -23,6 +23,8 @@ class RRN(ReferringNetwork):
     There are no word types (all zero), no side losses and no stages to explain.
     """
 
+    conv_lstm: ConvLSTM
+
     def __init__(self, config: ModelConfig) -> None:
         super().__init__(config)
         channels = dict(zip(LEVELS, config.backbone.channels[1:], strict=True))

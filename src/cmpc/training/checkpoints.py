@@ -27,7 +27,7 @@ from cmpc.data.vocabulary import Vocabulary
 from cmpc.errors import UsageError, UserError
 from cmpc.files import atomic_file, atomic_folder
 from cmpc.model_folder import load_model_folder, write_model_files
-from cmpc.models import CMPC
+from cmpc.models import ReferringNetwork
 from cmpc.training.optimizers import load_optimizer_tensors, optimizer_tensors
 
 STATE_TENSORS = "training_state.safetensors"
@@ -98,7 +98,7 @@ class RunFolder:
                 shutil.rmtree(rest, ignore_errors=True)
 
     def save_last(
-        self, model: CMPC, vocabulary: Vocabulary, optimizer: torch.optim.Optimizer, state: TrainingState
+        self, model: ReferringNetwork, vocabulary: Vocabulary, optimizer: torch.optim.Optimizer, state: TrainingState
     ) -> None:
         """Replaces ``last`` by the present state."""
         tensors = {f"optimizer/{name}": value for name, value in optimizer_tensors(optimizer, model).items()}
@@ -109,13 +109,13 @@ class RunFolder:
             values = {"step": state.step, "best": state.best, "seconds": state.seconds}
             (folder / STATE_VALUES).write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
 
-    def save_best(self, model: CMPC, vocabulary: Vocabulary, scores: dict[str, Any]) -> None:
+    def save_best(self, model: ReferringNetwork, vocabulary: Vocabulary, scores: dict[str, Any]) -> None:
         """Replaces ``best`` by the present model."""
         with atomic_folder(self.best) as folder:
             write_model_files(folder, model, vocabulary)
             (folder / "validation.json").write_text(json.dumps(scores, indent=1) + "\n", encoding="utf-8")
 
-    def load_last(self, model: CMPC, optimizer: torch.optim.Optimizer) -> TrainingState:
+    def load_last(self, model: ReferringNetwork, optimizer: torch.optim.Optimizer) -> TrainingState:
         """Restores model and optimiser from ``last``; a run that was killed before its first checkpoint begins anew.
 
         Raises:

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cmpc.data.dataset import NO_TYPE
-from cmpc.models import CMPC, LEVELS, SegmentationOutput
+from cmpc.models import LEVELS, ReferringNetwork, SegmentationOutput
 
 
 class Loss(Protocol):
@@ -38,9 +38,15 @@ class PaperLoss:
     It is a sum: with a mean over the 102,400 pixels, the weight decay that goes with it would be that much too strong.
     """
 
-    final_weight: float = 0.7
+    levels: Sequence[str] = LEVELS
+    """Levels with a side loss; the recurrent refinement network has none."""
     side_weight: float = 0.1
-    terms: Sequence[str] = ("loss", "final", *LEVELS)
+    """Weight of each side loss; the final one has the rest, 0.7 with three levels."""
+
+    @property
+    def terms(self) -> Sequence[str]:
+        """Names of what a call gives."""
+        return ("loss", "final", *self.levels)
 
     def __call__(
         self, output: SegmentationOutput, masks: Tensor, word_types: Tensor | None, step_expressions: int
@@ -61,8 +67,10 @@ class PaperLoss:
             return F.binary_cross_entropy_with_logits(logits.float(), targets, reduction="sum") / step_expressions
 
         final = cross_entropy(output.logits)
-        sides = {level: cross_entropy(output.side_logits[level]) for level in LEVELS}
-        loss = self.final_weight * final + self.side_weight * torch.stack([*sides.values()]).sum()
+        sides = {level: cross_entropy(output.side_logits[level]) for level in self.levels}
+        loss = (1 - self.side_weight * len(sides)) * final
+        for side in sides.values():
+            loss = loss + self.side_weight * side
         return {"loss": loss, "final": final, **sides}
 
 
@@ -74,9 +82,17 @@ class ModernLoss:
     types, the classifier of word types learns from them too.
     """
 
+    levels: Sequence[str] = LEVELS
+    """Levels with a side loss; the recurrent refinement network has none."""
     side_weight: float = 0.2
+    """Weight of each side loss, beside 1 for the final one."""
     word_type_weight: float = 0.1
-    terms: Sequence[str] = ("loss", "final", *LEVELS, "word_types")
+    """Weight of the loss on the word types."""
+
+    @property
+    def terms(self) -> Sequence[str]:
+        """Names of what a call gives."""
+        return ("loss", "final", *self.levels, "word_types")
 
     def __call__(
         self, output: SegmentationOutput, masks: Tensor, word_types: Tensor | None, step_expressions: int
@@ -95,9 +111,11 @@ class ModernLoss:
         final = _cross_entropy_and_dice(output.logits.float(), targets).sum() / step_expressions
         sides = {
             level: _cross_entropy_and_dice(output.side_logits[level].float(), targets).sum() / step_expressions
-            for level in LEVELS
+            for level in self.levels
         }
-        loss = final + self.side_weight * torch.stack([*sides.values()]).sum()
+        loss = final
+        for side in sides.values():
+            loss = loss + self.side_weight * side
         types = torch.zeros_like(loss)
         if word_types is not None:
             types = _word_type_cross_entropy(output.word_type_logits.float(), word_types).sum() / step_expressions
@@ -105,7 +123,7 @@ class ModernLoss:
         return {"loss": loss, "final": final, **sides, "word_types": types}
 
 
-def l2_kernels(model: CMPC) -> list[Tensor]:
+def l2_kernels(model: ReferringNetwork) -> list[Tensor]:
     """The kernels that the original regularises: those named ``DW``, and the backbone's where they train.
 
     Layers outside the backbone but the recurrent ones; no biases, embeddings, norms or peepholes.

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from cmpc.data.dataset import Batch
-from cmpc.models import CMPC, ImageConfig, SegmentationOutput
+from cmpc.models import ImageConfig, ReferringNetwork, SegmentationOutput
 from cmpc.training.losses import Loss, l2_kernels, l2_regularisation
 
 
@@ -36,7 +36,7 @@ class Objective(nn.Module):
     """Gives the terms of a step's loss; each is this device's share, and the shares of all devices add up to the
     whole."""
 
-    def __init__(self, model: CMPC, loss: Loss, *, weight_decay: float, device_count: int) -> None:
+    def __init__(self, model: ReferringNetwork, loss: Loss, *, weight_decay: float, device_count: int) -> None:
         """
         Args:
             model: the network.

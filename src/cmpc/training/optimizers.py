@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from cmpc.models import CMPC
+from cmpc.models import ReferringNetwork
 
 
 class TensorFlowAdam(torch.optim.Adam):
@@ -40,7 +40,7 @@ class TensorFlowAdam(torch.optim.Adam):
         return super().step(closure)
 
 
-def freeze_backbone(model: CMPC, *, tune: bool) -> None:
+def freeze_backbone(model: ReferringNetwork, *, tune: bool) -> None:
     """Chooses what of the paper's backbone trains: nothing, or with ``tune`` its last three stages (``-conv5``).
 
     The compact backbone has no pre-trained weights and always trains.
@@ -51,7 +51,7 @@ def freeze_backbone(model: CMPC, *, tune: bool) -> None:
         parameter.requires_grad_(tune and name.startswith(("layer2.", "layer3.", "layer4.")))
 
 
-def paper_optimizer(model: CMPC, *, learning_rate: float) -> TensorFlowAdam:
+def paper_optimizer(model: ReferringNetwork, *, learning_rate: float) -> TensorFlowAdam:
     """The original's optimiser: gradients of ``biases`` count twice; the bias of the LSTM is not one of them."""
     doubled = {
         module.bias
@@ -67,7 +67,7 @@ def paper_optimizer(model: CMPC, *, learning_rate: float) -> TensorFlowAdam:
 
 
 def modern_optimizer(
-    model: CMPC, *, learning_rate: float, weight_decay: float = 0.02, pretrained_scale: float = 0.1
+    model: ReferringNetwork, *, learning_rate: float, weight_decay: float = 0.02, pretrained_scale: float = 0.1
 ) -> torch.optim.AdamW:
     """AdamW that decays kernels only; a pre-trained backbone learns at a tenth of the rate.
 

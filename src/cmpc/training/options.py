@@ -43,11 +43,11 @@ class TrainingOptions:
     """Folder of the prepared dataset (from cmpc prepare)."""
     out: Path
     """Folder of the run: checkpoints, logs. It must be new, unless --resume is given."""
-    preset: Literal["small", "paper"] = "small"
-    """The network: small (trains on a laptop) or paper (the published one)."""
+    preset: Literal["small", "paper", "rrn"] = "small"
+    """The network: small (trains on a laptop), paper (the published one) or rrn (the one that it derives from)."""
     recipe: Literal["modern", "paper"] | None = None
     """How to train. modern: AdamW, warm-up and cosine, cross entropy and Dice, augmentation. paper: the published
-    recipe. By default the one that goes with the preset (small: modern)."""
+    recipe. By default modern for small, paper for paper and rrn."""
     resume: bool = False
     """Continue the run in --out, bit for bit. Give the same options again."""
 
@@ -84,6 +84,12 @@ class TrainingOptions:
     """Side of the network's square input in pixels; by default the preset's (small: 192, paper: 320)."""
     seed: int = 0
     """Decides everything random: initial weights, order, augmentation."""
+
+    word_types: Literal["data", "spacy", "none"] = "data"
+    """Labels for an auxiliary loss on the word types (modern recipe). data: those of the prepared data, if it has any;
+    spacy: also weak ones, from parts of speech; none: the types are learned without labels, as published."""
+    spacy_pipeline: str | None = None
+    """Name or folder of the spaCy pipeline for --word-types spacy; by default the first English one installed."""
 
     entity_perception: bool = True
     """Ablation: entity perception, else plain concatenation."""
@@ -149,7 +155,7 @@ class Plan:
             UsageError: options contradict each other or are out of range.
         """
         _check(options)
-        recipe = options.recipe or ("paper" if options.preset == "paper" else "modern")
+        recipe = options.recipe or ("modern" if options.preset == "small" else "paper")
         values = dataclasses.asdict(RECIPES[recipe])
         if options.epochs is not None or options.steps is not None:
             values |= {"epochs": None, "steps": None}
@@ -247,11 +253,23 @@ def _check(options: TrainingOptions) -> None:
         raise UsageError(f"--image-size must be at least 32, got {options.image_size}.")
     if options.devices != "auto" and not (options.devices.isdigit() and int(options.devices)):
         raise UsageError(f"--devices must be auto or a number, got {options.devices!r}.")
+    _check_network(options)
+
+
+def _check_network(options: TrainingOptions) -> None:
     if options.preset == "small" and (options.tune_backbone or options.backbone_weights):
         raise UsageError(
-            "--tune-backbone and --backbone-weights go with --preset paper: the small backbone always trains."
+            "--tune-backbone and --backbone-weights go with --preset paper or rrn: the small backbone always trains."
         )
-    if options.preset == "paper" and not options.backbone_weights and not options.tune_backbone:
+    parts = ("entity_perception", "relation_reasoning", "word_type_gating", "exchange_rounds", "conv_lstm")
+    changed = [name for name in parts if getattr(options, name) != getattr(TrainingOptions, name)]
+    if options.preset == "rrn" and changed:
+        raise UsageError(f"the recurrent refinement network has no {changed[0].replace('_', ' ')} to switch off.")
+    if options.word_types == "spacy" and (options.preset == "rrn" or options.recipe == "paper"):
+        raise UsageError("--word-types spacy needs a network with word types and the modern recipe.")
+    if options.word_types == "spacy" and options.preset == "paper" and options.recipe is None:
+        raise UsageError("--word-types spacy needs --recipe modern: the paper's learns the types without labels.")
+    if options.preset != "small" and not options.backbone_weights and not options.tune_backbone:
         raise UsageError(
             "the paper's backbone does not train, so it needs --backbone-weights FILE (or the word random, to try)."
         )

@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -17,10 +18,11 @@ from torch.utils.data import DataLoader, Sampler
 from cmpc.data.augmentation import Augmentation
 from cmpc.data.dataset import Batch, ReferringImages, collate, prepare_worker
 from cmpc.data.sampler import PassSampler, StepSampler, Visit
-from cmpc.data.schema import PreparedDataset
+from cmpc.data.schema import PreparedDataset, ReferredObject
+from cmpc.data.spacy_word_types import SpacyWordTypes, label_rows, without_word_types
 from cmpc.data.vocabulary import Vocabulary
 from cmpc.errors import UserError
-from cmpc.models import CMPC, ModelConfig
+from cmpc.models import LEVELS, ModelConfig, ReferringNetwork, build_network
 from cmpc.training.checkpoints import RunFolder
 from cmpc.training.devices import make_fabric
 from cmpc.training.interruption import Interruption
@@ -78,7 +80,10 @@ def train(options: TrainingOptions, console: Console | None = None) -> TrainingR
         expressions_per_image=plan.expressions_per_image,
         seed=options.seed,
         augmentation=Augmentation() if plan.augmentation else None,
+        label_words=_word_labels(options),
     )
+    supervised = training_set.has_word_types and plan.recipe == "modern" and config.network == "cmpc"
+    config = replace(config, word_type_supervision=supervised)
     validation_set = _validation_set(options, data, vocabulary, config)
     visits = len(training_set.order)
     steps = plan.total_steps(visits)
@@ -101,7 +106,7 @@ def train(options: TrainingOptions, console: Console | None = None) -> TrainingR
 
     # Network, loss, optimiser ----------------------------------------------------------------------------------------
     torch.manual_seed(options.seed)
-    model = CMPC(config)
+    model = build_network(config)
     if embeddings is not None:
         with torch.no_grad():
             model.language.embedding.weight.copy_(torch.from_numpy(embeddings))
@@ -112,15 +117,16 @@ def train(options: TrainingOptions, console: Console | None = None) -> TrainingR
     freeze_backbone(model, tune=options.tune_backbone)
     if fabric.world_size > 1:
         synchronise_batch_norms(model)
+    levels = () if config.network == "rrn" else LEVELS
     loss: Loss
     schedule: Schedule
     optimizer: torch.optim.Optimizer
     if plan.recipe == "paper":
-        loss = PaperLoss()
+        loss = PaperLoss(levels)
         schedule = PolynomialDecay(plan.learning_rate)
         optimizer = paper_optimizer(model, learning_rate=plan.learning_rate)
     else:
-        loss = ModernLoss()
+        loss = ModernLoss(levels)
         schedule = WarmupCosine(plan.learning_rate, steps=steps, warmup=max(1, round(WARMUP * steps)))
         optimizer = modern_optimizer(model, learning_rate=plan.learning_rate)
     weight_decay = PAPER_WEIGHT_DECAY if plan.recipe == "paper" else 0.0
@@ -283,6 +289,15 @@ def _config(options: TrainingOptions, vocabulary: Vocabulary, embeddings: np.nda
     return config_for_backbone_weights(config, str(options.backbone_weights))
 
 
+def _word_labels(options: TrainingOptions) -> Callable[[list[ReferredObject]], list[ReferredObject]] | None:
+    """What gives the rows their word types; None for those of the data."""
+    if options.word_types == "none" or options.preset == "rrn":
+        return without_word_types
+    if options.word_types == "spacy":
+        return partial(label_rows, labeller=SpacyWordTypes(options.spacy_pipeline))
+    return None
+
+
 def _validation_set(
     options: TrainingOptions, data: PreparedDataset, vocabulary: Vocabulary, config: ModelConfig
 ) -> ReferringImages | None:
@@ -326,7 +341,7 @@ def _one_sentence_errors(batches: DataLoader[Batch]) -> Iterator[Batch]:
 
 
 def _summary(
-    model: CMPC,
+    model: ReferringNetwork,
     training_set: ReferringImages,
     steps: int,
     plan: Plan,

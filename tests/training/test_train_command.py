@@ -1,0 +1,118 @@
+"""``cmpc train`` as a user runs it, then testing and using what it made."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+import spacy
+
+from cmpc.cli import main
+from cmpc.models.config import PRESETS
+from training.scenes import QUICK_RUN, tiny_preset
+
+PARTS = {
+    "published": (),
+    "no entity perception": ("--no-entity-perception",),
+    "no relation-aware reasoning": ("--no-relation-reasoning",),
+    "no word-type gating": ("--no-word-type-gating",),
+    "no exchange": ("--exchange-rounds", "0"),
+    "sum": ("--no-conv-lstm",),
+    "paper's recipe": ("--recipe", "paper"),
+}
+
+
+def train(scenes: Path, out: Path, *extra: str | Path) -> int:
+    arguments = ("--data", scenes, "--out", out, "--steps", "2", "--workers", "0", "--validate-every", "1")
+    return main(["train", *map(str, (*arguments, *QUICK_RUN, *extra))])
+
+
+def network_of(run: Path) -> dict[str, object]:
+    return dict(json.loads((run / "last" / "config.json").read_text())["network"])
+
+
+@pytest.mark.parametrize("extra", PARTS.values(), ids=PARTS)
+def test_every_ablation_trains_and_is_tested_and_used(
+    extra: tuple[str, ...], scenes: Path, tmp_path: Path, tiny_network: None
+) -> None:
+    run = tmp_path / "run"
+    assert train(scenes, run, *extra) == 0
+    with (run / "training.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["step"] for row in rows] == ["1", "2"]
+    model = ("--model", str(run / "last"))
+    test = ["evaluate", "--data", str(scenes), "--split", "val", *model, "--out", str(tmp_path / "report")]
+    assert main(test) == 0
+    report = json.loads((tmp_path / "report" / "report.json").read_text())
+    assert report["protocol"] == "standard"
+    photo = next((scenes.parent / "photos").iterdir())
+    assert main(["segment", str(photo), "red box", *model, "--out", str(tmp_path / "masks")]) == 0
+
+
+def test_recurrent_refinement_network_trains_and_is_tested(
+    scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(PRESETS, "rrn", dataclasses.replace(tiny_preset(), network="rrn"))
+    run = tmp_path / "run"
+    assert train(scenes, run, "--preset", "rrn", "--backbone-weights", "random") == 0
+    assert network_of(run)["network"] == "rrn"
+    with (run / "training.csv").open() as file:
+        row = next(csv.DictReader(file))
+    assert "c3" not in row  # no side losses: all of the loss is the final map's, and the kernels'
+    assert float(row["loss"]) == pytest.approx(float(row["final"]) + float(row["regularisation"]), rel=1e-5)
+    test = ["evaluate", "--data", str(scenes), "--split", "val", "--model", str(run / "last")]
+    assert main([*test, "--out", str(tmp_path / "report")]) == 0
+
+
+def test_word_types_come_from_the_data_from_spacy_or_from_nowhere(
+    scenes: Path, tmp_path: Path, tiny_network: None
+) -> None:
+    nlp = spacy.blank("en")
+    ruler = nlp.add_pipe("attribute_ruler")
+    ruler.add(patterns=[[{"LOWER": "box"}], [{"LOWER": "one"}]], attrs={"POS": "NOUN"})
+    nlp.to_disk(tmp_path / "pipeline")
+    labels = {
+        "data": (),
+        "spacy": ("--word-types", "spacy", "--spacy-pipeline", tmp_path / "pipeline"),
+        "none": ("--word-types", "none"),
+    }
+    losses = {}
+    for name, extra in labels.items():
+        assert train(scenes, tmp_path / name, *extra) == 0
+        assert network_of(tmp_path / name)["word_type_supervision"] is (name != "none")
+        with (tmp_path / name / "training.csv").open() as file:
+            losses[name] = float(next(csv.DictReader(file))["word_types"])
+    assert losses["data"] > 0
+    assert losses["spacy"] > 0
+    assert losses["none"] == 0
+
+
+@pytest.mark.parametrize(
+    ("extra", "message"),
+    [
+        (("--preset", "rrn", "--no-relation-reasoning"), "has no relation reasoning to switch off"),
+        (
+            ("--preset", "rrn", "--backbone-weights", "random", "--word-types", "spacy"),
+            "needs a network with word types",
+        ),
+        (("--recipe", "paper", "--word-types", "spacy"), "needs a network with word types and the modern recipe"),
+        (("--preset", "paper"), "it needs --backbone-weights"),
+        (("--tune-backbone",), "the small backbone always trains"),
+        (("--epochs", "3"), "give --epochs or --steps, not both"),
+        (("--train-split", "holiday"), "holiday"),
+    ],
+)
+def test_contradictions_exit_with_2(
+    extra: tuple[str, ...],
+    message: str,
+    scenes: Path,
+    tmp_path: Path,
+    tiny_network: None,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert train(scenes, tmp_path / "run", *extra) == 2
+    assert message in " ".join(capsys.readouterr().err.split())
+    assert not (tmp_path / "run").exists()
