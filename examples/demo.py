@@ -1,8 +1,8 @@
-"""See it work, offline: a small network learns five photos by heart in about a minute, then finds what expressions refer to.
+"""See it work, offline: a small network learns five photos by heart in a minute or two, then answers expressions.
 
     python examples/demo.py --out demo
 
-It knows nothing but these photos: training on them shows that everything works from end to end, not that it generalises.
+It knows nothing but these photos: that shows that everything works from end to end, not that it generalises.
 """
 
 from __future__ import annotations

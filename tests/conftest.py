@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import spacy
 import torch
 from PIL import Image
 
@@ -61,3 +62,23 @@ def photo(tmp_path: Path) -> Path:
     path = tmp_path / "photo.jpg"
     Image.fromarray(pixels).save(path, quality=95)
     return path
+
+
+@pytest.fixture(scope="session")
+def spacy_pipeline(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A spaCy pipeline on disk that knows the parts of speech of a few words."""
+    words = {
+        "NOUN": ["man", "frisbee", "box", "one"],
+        "ADJ": ["white", "left"],
+        "VERB": ["holding"],
+        "ADP": ["on"],
+        "DET": ["the", "a"],
+        "PUNCT": [",", "."],
+    }
+    nlp = spacy.blank("en")
+    ruler = nlp.add_pipe("attribute_ruler")
+    for part, some in words.items():
+        ruler.add(patterns=[[{"LOWER": word}] for word in some], attrs={"POS": part})
+    folder = tmp_path_factory.mktemp("pipelines") / "few_words"
+    nlp.to_disk(folder)
+    return folder

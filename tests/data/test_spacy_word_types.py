@@ -12,31 +12,10 @@ from cmpc.data.spacy_word_types import SpacyWordTypes, label_rows
 from cmpc.data.vocabulary import tokenize
 from cmpc.errors import UserError
 
-PARTS_OF_SPEECH = {
-    "NOUN": ["man", "frisbee"],
-    "ADJ": ["white", "left"],
-    "VERB": ["holding"],
-    "ADP": ["on"],
-    "DET": ["the", "a"],
-    "PUNCT": [",", "."],
-}
 
-
-@pytest.fixture(scope="module")
-def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A pipeline on disk that knows the parts of speech of a few words."""
-    nlp = spacy.blank("en")
-    ruler = nlp.add_pipe("attribute_ruler")
-    for part, words in PARTS_OF_SPEECH.items():
-        ruler.add(patterns=[[{"LOWER": word}] for word in words], attrs={"POS": part})
-    folder = tmp_path_factory.mktemp("pipelines") / "few_words"
-    nlp.to_disk(folder)
-    return folder
-
-
-def test_every_token_gets_the_type_of_its_part_of_speech(pipeline: Path) -> None:
+def test_every_token_gets_the_type_of_its_part_of_speech(spacy_pipeline: Path) -> None:
     expressions = ["The man holding a white frisbee", "man, on the LEFT.", ""]
-    labels = list(SpacyWordTypes(str(pipeline)).label(expressions))
+    labels = list(SpacyWordTypes(str(spacy_pipeline)).label(expressions))
     assert labels == [
         ("unnecessary", "entity", "relation", "unnecessary", "attribute", "entity"),
         ("entity", "unnecessary", "relation", "unnecessary", "attribute"),
@@ -45,10 +24,10 @@ def test_every_token_gets_the_type_of_its_part_of_speech(pipeline: Path) -> None
     assert [len(types) for types in labels] == [len(tokenize(expression)) for expression in expressions]
 
 
-def test_rows_keep_the_types_they_have(pipeline: Path) -> None:
+def test_rows_keep_the_types_they_have(spacy_pipeline: Path) -> None:
     row = ReferredObject("1", "1", "a.jpg", 2, 2, "", (0, 0, 1, 1), "", ("white man",))
     own = ReferredObject("2", "1", "a.jpg", 2, 2, "", (0, 0, 1, 1), "", ("man",), (), (("unnecessary",),))
-    labelled = label_rows([own, row, row], SpacyWordTypes(str(pipeline)))
+    labelled = label_rows([own, row, row], SpacyWordTypes(str(spacy_pipeline)))
     assert [row.word_types for row in labelled] == [
         (("unnecessary",),),
         (("attribute", "entity"),),

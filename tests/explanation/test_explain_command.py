@@ -28,6 +28,21 @@ def test_photo_and_expression_give_one_file(
     assert str(out) in capsys.readouterr().err
 
 
+def test_types_suggested_by_parts_of_speech_stand_beside_the_learned_ones(
+    photo: Path, tiny_model_folder: Path, spacy_pipeline: Path, tmp_path: Path
+) -> None:
+    options = ("the left man", "--model", tiny_model_folder)
+    run(photo, *options, "--spacy-pipeline", spacy_pipeline, "--out", tmp_path / "a.json")
+    words = json.loads((tmp_path / "a.json").read_text())["words"]
+    assert [word["part_of_speech"] for word in words] == ["unnecessary", "attribute", "entity"]
+    run(photo, *options, "--spacy-pipeline", spacy_pipeline, "--out", tmp_path / "with.svg")
+    run(photo, *options, "--out", tmp_path / "without.svg")
+    assert "part of speech" in (tmp_path / "with.svg").read_text()
+    assert "part of speech" not in (tmp_path / "without.svg").read_text()
+    with pytest.raises(UsageError, match="a sheet has no room"):
+        run(photo, "dog", *options, "--spacy-pipeline", "auto", "--out", tmp_path / "b.json")
+
+
 def test_folder_gives_one_contact_sheet(photo: Path, tiny_model_folder: Path, tmp_path: Path) -> None:
     folder = tmp_path / "photos"
     folder.mkdir()
@@ -65,7 +80,7 @@ def test_broken_photo_does_not_stop_the_others(photo: Path, tiny_model_folder: P
     [
         (("PHOTO", "--out", "OUT.png"), UsageError, "say what to look for: cmpc explain PHOTO"),
         (("PHOTO", "dog", "--out", "OUT.pdf"), UsageError, r"must end in \.png, \.svg or \.json"),
-        (("PHOTO", "dog", "man", "--out", "OUT.png", "--levels", "c3"), UsageError, "no room for levels"),
+        (("PHOTO", "dog", "man", "--out", "OUT.png", "--levels", "c3"), UsageError, "a sheet has no room"),
         (("PHOTO", *["dog"] * 65, "--out", "OUT.svg"), UsageError, "at most 64 rows, not 65"),
         (("PHOTO", " . ", "--out", "OUT.png"), UserError, "holds no word"),
         (("missing.jpg", "dog", "--out", "OUT.png"), UserError, r"there is no photo missing\.jpg"),

@@ -8,7 +8,6 @@ import json
 from pathlib import Path
 
 import pytest
-import spacy
 
 from cmpc.cli import main
 from cmpc.models.config import PRESETS
@@ -68,15 +67,11 @@ def test_recurrent_refinement_network_trains_and_is_tested(
 
 
 def test_word_types_come_from_the_data_from_spacy_or_from_nowhere(
-    scenes: Path, tmp_path: Path, tiny_network: None
+    scenes: Path, tmp_path: Path, tiny_network: None, spacy_pipeline: Path
 ) -> None:
-    nlp = spacy.blank("en")
-    ruler = nlp.add_pipe("attribute_ruler")
-    ruler.add(patterns=[[{"LOWER": "box"}], [{"LOWER": "one"}]], attrs={"POS": "NOUN"})
-    nlp.to_disk(tmp_path / "pipeline")
     labels = {
         "data": (),
-        "spacy": ("--word-types", "spacy", "--spacy-pipeline", tmp_path / "pipeline"),
+        "spacy": ("--word-types", "spacy", "--spacy-pipeline", spacy_pipeline),
         "none": ("--word-types", "none"),
     }
     losses = {}

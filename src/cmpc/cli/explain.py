@@ -39,6 +39,9 @@ class Options:
     """File to write: picture.png, picture.svg, or picture.json for every map as numbers."""
     levels: tuple[Literal["c3", "c4", "c5"], ...] = ()
     """Levels of the network that get a row of their own in the picture of one photo."""
+    spacy_pipeline: str | None = None
+    """Show the types that parts of speech suggest beside those that the model learned: name or folder of a spaCy
+    pipeline, or auto for the first English one installed."""
     threshold: float = 0.5
     """Pixels at least this likely form the mask, 0 to 1."""
     device: str = "auto"
@@ -60,14 +63,16 @@ def run(options: Options) -> None:
     check_suffix(options.out)
     rows = len(photos) * len(expressions)
     check_rows(rows, options.out)
-    if rows > 1 and options.levels:
-        raise UsageError("--levels goes with one photo and one expression: a contact sheet has no room for levels.")
+    if rows > 1 and (options.levels or options.spacy_pipeline is not None):
+        raise UsageError("--levels and --spacy-pipeline go with one photo and one expression: a sheet has no room.")
     console = Console(stderr=True, highlight=False)
     segmenter = Segmenter.load(options.model, device=choose_device(options.device))
     for expression in expressions:
         segmenter.words(expression)
     if rows == 1:
         explanation = segmenter.explain(photos[0], expressions[0], threshold=options.threshold)
+        if options.spacy_pipeline is not None:
+            explanation = _with_suggestions(explanation, options.spacy_pipeline)
         save(explanation, options.out, levels=options.levels)
         failures = []
     else:
@@ -75,6 +80,17 @@ def run(options: Options) -> None:
     console.print(f"written: {options.out}", soft_wrap=True)
     if failures:
         raise UserError(f"{len(failures)} of {len(photos)} photos failed, the others are done; first: {failures[0]}")
+
+
+def _with_suggestions(explanation: Explanation, pipeline: str) -> Explanation:
+    """The explanation with the types that parts of speech suggest."""
+    import dataclasses
+
+    from cmpc.data.spacy_word_types import SpacyWordTypes
+
+    labeller = SpacyWordTypes(None if pipeline == "auto" else pipeline)
+    types = next(labeller.label([explanation.prediction.expression]))
+    return dataclasses.replace(explanation, suggested_types=types[: len(explanation.prediction.words)])
 
 
 def _save_many(

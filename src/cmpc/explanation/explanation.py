@@ -174,6 +174,9 @@ class Explanation:
     """Where the photo lies in the network's square input, which all grids cover evenly."""
     upsampling: Literal["tensorflow", "bilinear"]
     """How the network takes a grid to the size of its input."""
+    suggested_types: tuple[str, ...] = ()
+    """The type of each word that its part of speech suggests, shown beside the learned ones; empty when not asked for.
+    Not the model's: see ``cmpc.data.spacy_word_types``."""
 
     def on_photo(self, grid: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:
         """A map of the grid at the photo's place, without the padding: (h, w) -> (height, width).

@@ -23,12 +23,14 @@ def to_dict(explanation: Explanation) -> dict[str, Any]:
     ``Stages`` and ``Graph``, whose names they have.
     """
     prediction, square = explanation.prediction, explanation.square
-    words = []
+    words: list[dict[str, Any]] = []
     for position, (word, types, kind) in enumerate(
         zip(prediction.words, prediction.word_types, explanation.kinds, strict=True)
     ):
         probabilities = {name: round(float(value), DIGITS) for name, value in zip(WORD_TYPES, types, strict=True)}
         words.append({"position": position, "word": word, "kind": kind, "types": probabilities})
+        if explanation.suggested_types:
+            words[-1]["part_of_speech"] = explanation.suggested_types[position]
     return {
         "format_version": FORMAT_VERSION,
         "expression": prediction.expression,

@@ -63,7 +63,8 @@ def draw_expression(explanation: Explanation, x: float, y: float, width: float) 
     """
     prediction = explanation.prediction
     rows = type_rows(explanation.typing, prediction.word_types)
-    left = _LABELS if rows else 0.0
+    suggested = explanation.suggested_types
+    left = _LABELS if rows or suggested else 0.0
     words = [fit_text(word.strip(), _WORD, width - left - 14) for word in prediction.words]
     widths = [max(text_width(word, _WORD) + 14, 40.0) for word in words]
     shapes: list[Shape] = []
@@ -80,8 +81,13 @@ def draw_expression(explanation: Explanation, x: float, y: float, width: float) 
             for number, (_, row_colour, values) in enumerate(rows):
                 place = top + _WORD * 1.5 + number * (_CELL + _GAP)
                 shapes += _cell(along + 2, place, widths[position] - 4, float(values[position]), row_colour)
+            if suggested:
+                place = top + _WORD * 1.5 + len(rows) * (_CELL + _GAP)
+                shapes += _suggestion(along + 2, place, widths[position] - 4, suggested[position])
             along += widths[position]
-        top += _WORD * 1.5 + len(rows) * (_CELL + _GAP) + 8
+        if suggested:
+            shapes.append(Text(x, top + _WORD * 1.5 + len(rows) * (_CELL + _GAP) + 3, "part of speech", _VALUE, INK))
+        top += _WORD * 1.5 + (len(rows) + bool(suggested)) * (_CELL + _GAP) + 8
     return shapes, top - y
 
 
@@ -116,6 +122,15 @@ def _cell(x: float, y: float, width: float, value: float, colour: Colour) -> lis
     return [
         Box(x, y, width, _CELL, background, radius=3),
         Text(x + width / 2, y + 3, str(level), _VALUE, ink, "middle"),
+    ]
+
+
+def _suggestion(x: float, y: float, width: float, kind: str) -> list[Shape]:
+    """A type without a probability: the beginning of its name in its colour."""
+    colour = {"entity": ORANGE, "attribute": BLUE, "relation": GREEN, "unnecessary": GREY}[kind]
+    return [
+        Box(x, y, width, _CELL, PALE, radius=3),
+        Text(x + width / 2, y + 3, fit_text(kind, _VALUE, width - 2), _VALUE, colour, "middle"),
     ]
 
 
