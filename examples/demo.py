@@ -8,19 +8,20 @@ It knows nothing but these photos: that shows that everything works from end to 
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import sys
 import time
 from pathlib import Path
 
-PHOTOS = Path(__file__).parent / "photos"
+PHOTOS = Path(os.path.relpath(Path(__file__).parent / "photos"))
 
 
 def main() -> int:
     """Prepares the photos, trains on them, segments them; prints the IoU with the truth and where the pictures are."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("demo"), help="folder for everything that is made")
-    parser.add_argument("--steps", type=int, default=150, help="steps of training")
+    parser.add_argument("--steps", type=int, default=70, help="steps of training")
     options = parser.parse_args()
 
     import torch
