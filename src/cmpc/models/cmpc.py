@@ -17,7 +17,6 @@ from cmpc.models.language import ExpressionFeatures, LanguageEncoder
 from cmpc.models.level_fusion import LevelFusion
 from cmpc.models.network import ImageFeatures, LevelMaps, ReferringNetwork, SegmentationOutput
 from cmpc.models.normalisation import unit_norm
-from cmpc.models.refinement import Refinement
 from cmpc.models.relation_reasoning import RelationAwareReasoning
 
 
@@ -99,14 +98,7 @@ class CMPC(ReferringNetwork):
         self.conv_lstm: ConvLSTM | None = None
         if config.conv_lstm:
             self.conv_lstm = ConvLSTM(channels=config.fusion_channels, peephole_grid=config.peephole_grid)
-        self.refinement: Refinement | None = None
-        if config.refinement_channels:
-            self.refinement = Refinement(
-                channels=config.fusion_channels,
-                detail_channels=config.backbone.channels[0],
-                refined_channels=config.refinement_channels,
-            )
-        self.score = nn.Conv2d(config.refinement_channels or config.fusion_channels, 1, 3, padding=1)
+        self._add_score(config)
         self.reset_parameters()
 
     def _encode_image(self, images: Tensor) -> ImageFeatures:
@@ -121,8 +113,7 @@ class CMPC(ReferringNetwork):
             lateral = unit_norm(lateral, dim=1, scale=self.config.feature_scale)
             perception = cast(LevelComprehension, self.levels[level]).entity_perception
             levels[level] = perception.encode_image(lateral, position)
-        detail = None if self.refinement is None else self.refinement.encode_image(stages["c2"])
-        return ImageFeatures(levels, position, detail, (images.shape[2], images.shape[3]))
+        return ImageFeatures(levels, position, self._detail(stages), (images.shape[2], images.shape[3]))
 
     def _encode_expression(self, tokens: Tensor) -> ExpressionFeatures:
         return self.language(tokens)
@@ -139,9 +130,7 @@ class CMPC(ReferringNetwork):
             exchanged = exchange(exchanged, expressions.necessary)
         in_order = [exchanged[level] for level in LEVELS]
         merged = torch.stack(in_order).sum(dim=0) if self.conv_lstm is None else self.conv_lstm(in_order)
-        if self.refinement is not None and images.detail is not None:
-            merged = self.refinement(merged, images.detail[image_index])
-        scores = self.score(merged)[:, 0].float()  # (E, h, w)
+        scores = self._scores(merged, images, image_index)  # (E, h, w)
         rule = self.config.upsampling
         return SegmentationOutput(
             logits=upsample(scores, images.size, rule),

@@ -12,6 +12,7 @@ from cmpc.models.backbone import build_backbone
 from cmpc.models.config import ModelConfig
 from cmpc.models.conv_lstm import ConvLSTM
 from cmpc.models.language import ExpressionFeatures, WordEncoder
+from cmpc.models.refinement import Refinement
 from cmpc.models.relation_reasoning import Reasoning
 
 
@@ -90,6 +91,7 @@ class ReferringNetwork(nn.Module):
 
     language: WordEncoder
     conv_lstm: ConvLSTM | None
+    refinement: Refinement | None
     score: nn.Conv2d
 
     def __init__(self, config: ModelConfig) -> None:
@@ -149,6 +151,27 @@ class ReferringNetwork(nn.Module):
     def forward(self, images: Tensor, tokens: Tensor, image_index: Tensor) -> SegmentationOutput:
         """All three steps: images (B, 3, H, W), tokens (E, N), image_index (E,)."""
         return self.comprehend(self.encode_image(images), self.encode_expression(tokens), image_index)
+
+    def _add_score(self, config: ModelConfig) -> None:
+        """Adds what turns the fused map into scores: the refinement, where there is one, and the last layer."""
+        self.refinement = None
+        if config.refinement_channels:
+            self.refinement = Refinement(
+                channels=config.fusion_channels,
+                detail_channels=config.backbone.channels[0],
+                refined_channels=config.refinement_channels,
+            )
+        self.score = nn.Conv2d(config.refinement_channels or config.fusion_channels, 1, 3, padding=1)
+
+    def _detail(self, stages: dict[str, Tensor]) -> Tensor | None:
+        """What the refinement needs of the image, from the backbone's stages: (B, R, H', W')."""
+        return None if self.refinement is None else self.refinement.encode_image(stages["c2"])
+
+    def _scores(self, fused: Tensor, images: ImageFeatures, image_index: Tensor) -> Tensor:
+        """The scores of a fused map, (E, F, h, w): (E, h, w), or (E, H', W') where there is a refinement."""
+        if self.refinement is not None and images.detail is not None:
+            fused = self.refinement(fused, images.detail[image_index])
+        return self.score(fused)[:, 0].float()
 
     @abstractmethod
     def _encode_image(self, images: Tensor) -> ImageFeatures: ...

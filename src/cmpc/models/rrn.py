@@ -13,7 +13,6 @@ from cmpc.models.language import ExpressionFeatures, WordEncoder
 from cmpc.models.level_fusion import LevelFusion
 from cmpc.models.network import ImageFeatures, ReferringNetwork, SegmentationOutput
 from cmpc.models.normalisation import unit_norm
-from cmpc.models.refinement import Refinement
 
 
 class RRN(ReferringNetwork):
@@ -42,14 +41,7 @@ class RRN(ReferringNetwork):
         )
         self.lateral = nn.ModuleDict({level: nn.Conv2d(channels[level], config.fusion_channels, 1) for level in LEVELS})
         self.conv_lstm = ConvLSTM(channels=config.fusion_channels, peephole_grid=config.peephole_grid)
-        self.refinement: Refinement | None = None
-        if config.refinement_channels:
-            self.refinement = Refinement(
-                channels=config.fusion_channels,
-                detail_channels=config.backbone.channels[0],
-                refined_channels=config.refinement_channels,
-            )
-        self.score = nn.Conv2d(config.refinement_channels or config.fusion_channels, 1, 3, padding=1)
+        self._add_score(config)
         self.reset_parameters()
 
     def _encode_image(self, images: Tensor) -> ImageFeatures:
@@ -63,9 +55,8 @@ class RRN(ReferringNetwork):
 
         levels = {level: F.relu(on_grid(self.lateral[level](stages[level]))) for level in LEVELS}  # (B, F, h, w)
         levels["visual"] = unit_norm(on_grid(self.visual(stages["c5"])), dim=1, scale=self.config.feature_scale)
-        detail = None if self.refinement is None else self.refinement.encode_image(stages["c2"])
         position = cell_positions(*grid, device=images.device)
-        return ImageFeatures(levels, position, detail, (images.shape[2], images.shape[3]))
+        return ImageFeatures(levels, position, self._detail(stages), (images.shape[2], images.shape[3]))
 
     def _encode_expression(self, tokens: Tensor) -> ExpressionFeatures:
         words, is_word = self.language.encode_words(tokens)
@@ -88,8 +79,6 @@ class RRN(ReferringNetwork):
         visual = images.levels["visual"][image_index]
         fused = self.fusion([visual], expressions.necessary, images.position)  # (E, F, h, w)
         refined = self.conv_lstm([fused, *(images.levels[level][image_index] for level in reversed(LEVELS))])
-        if self.refinement is not None and images.detail is not None:
-            refined = self.refinement(refined, images.detail[image_index])
-        scores = self.score(refined)[:, 0].float()  # (E, h, w)
+        scores = self._scores(refined, images, image_index)  # (E, h, w)
         logits = upsample(scores, images.size, self.config.upsampling)
         return SegmentationOutput(logits=logits, scores=scores, side_logits={}, expressions=expressions, maps={})
