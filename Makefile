@@ -13,7 +13,7 @@ help:
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev,crf,spacy]"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev,crf,spacy,web]"
 	touch $@
 
 install: $(VENV)/.installed
@@ -22,7 +22,9 @@ demo: install
 	$(BIN)/python examples/demo.py --out demo
 
 test: install
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadscope
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadscope --ignore tests/web
+	sh tests/web/install_browser.sh
+	$(BIN)/python -m pytest tests/web
 
 lint: install
 	$(BIN)/ruff check .

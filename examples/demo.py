@@ -21,7 +21,7 @@ def main() -> int:
     """Prepares the photos, trains on them, segments them; prints the IoU with the truth and where the pictures are."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("demo"), help="folder for everything that is made")
-    parser.add_argument("--steps", type=int, default=70, help="steps of training")
+    parser.add_argument("--steps", type=int, default=100, help="steps of training")
     options = parser.parse_args()
 
     import torch
@@ -30,8 +30,8 @@ def main() -> int:
 
     import cmpc
     from cmpc.cli import main as command
-    from cmpc.cli.segment import write_results
     from cmpc.data.schema import PreparedDataset
+    from cmpc.results import write_results
 
     torch.set_num_threads(min(4, torch.get_num_threads()))
     prepared, run, pictures = options.out / "prepared", options.out / "run", options.out / "pictures"

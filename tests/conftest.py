@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from pathlib import Path
 
@@ -14,28 +13,10 @@ from PIL import Image
 
 from cmpc.data.vocabulary import Vocabulary
 from cmpc.model_folder import save_model_folder
-from cmpc.models import CMPC, ModelConfig, preset
+from cmpc.models import CMPC
+from networks import tiny_config
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # no test may wait for a hub
-
-
-def tiny_config(vocabulary_size: int) -> ModelConfig:
-    """``small`` with few channels and 64 x 64 pixels, so that a test takes milliseconds."""
-    config = preset(
-        "small",
-        vocabulary_size=vocabulary_size,
-        embedding_channels=12,
-        word_channels=16,
-        word_type_channels=8,
-        multimodal_channels=12,
-        fusion_channels=10,
-        refinement_channels=8,
-    )
-    return dataclasses.replace(
-        config,
-        image=dataclasses.replace(config.image, size=64),
-        backbone=dataclasses.replace(config.backbone, channels=(16, 16, 24, 32), blocks=(1, 1, 1, 1)),
-    )
 
 
 @pytest.fixture(scope="session")

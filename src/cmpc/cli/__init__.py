@@ -13,6 +13,7 @@ from types import ModuleType
 
 COMMANDS: dict[str, str] = {
     "segment": "masks of expressions in photos",
+    "web": "a page to try a model in the browser",
     "explain": "how a model came to its answer, as a picture or as numbers",
     "prepare": "turn a benchmark or your own data into tables",
     "vocabulary": "make a vocabulary, and word embeddings for it",

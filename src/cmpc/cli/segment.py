@@ -6,7 +6,6 @@ cmpc segment photo.jpg "the left man" "white frisbee" --model MODEL --out FOLDER
 from __future__ import annotations
 
 import itertools
-import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,11 +17,8 @@ import tyro
 from cmpc.errors import UsageError, UserError
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
     from rich.console import Console
 
-    from cmpc.prediction import Prediction
     from cmpc.segmenter import Segmenter
 
 PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
@@ -128,6 +124,7 @@ def _segment(
     segmenter: Segmenter, photo: Path, name: str, expressions: list[str], options: Options, console: Console
 ) -> None:
     from cmpc.data.images import read_image
+    from cmpc.results import write_results
 
     times = [time.perf_counter()]
     image = read_image(photo, exif_rotation=True)
@@ -148,37 +145,3 @@ def _segment(
         area = prediction.mask.mean()
         found = f"score {prediction.score:.2f}, {area:.1%} of the image" if area else "nothing found"
         console.print(f"  {prediction.expression!r}: {found}", markup=False)
-
-
-def write_results(
-    out: Path, name: str, photo: Path, image: NDArray[np.uint8], predictions: Sequence[Prediction]
-) -> None:
-    """Writes ``NAME.overlay.png``, ``NAME.<n>-<expression>.mask.png`` and ``NAME.json``, each whole or not at all."""
-    import json
-
-    import numpy as np
-    from PIL import Image
-
-    from cmpc.drawing import overlay, with_legend
-    from cmpc.files import atomic_file
-
-    drawn = with_legend(
-        overlay(image, [prediction.mask for prediction in predictions]),
-        [f"{prediction.expression} ({prediction.score:.2f})" for prediction in predictions],
-    )
-    with atomic_file(out / f"{name}.overlay.png") as file:
-        Image.fromarray(drawn).save(file)
-    results = []
-    for number, prediction in enumerate(predictions, start=1):
-        mask_name = f"{name}.{number}-{_slug(prediction.expression)}.mask.png"
-        with atomic_file(out / mask_name) as file:
-            Image.fromarray(prediction.mask.astype(np.uint8) * 255).save(file)
-        results.append({**prediction.to_dict(), "mask": mask_name})
-    height, width = image.shape[:2]
-    report = {"photo": str(photo), "height": height, "width": width, "predictions": results}
-    with atomic_file(out / f"{name}.json") as file:
-        file.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-
-
-def _slug(expression: str) -> str:
-    return re.sub(r"[^a-z0-9]+", "-", expression.lower()).strip("-")[:40] or "expression"

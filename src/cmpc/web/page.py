@@ -1,0 +1,303 @@
+"""The page: what stands where, and what happens when. The work itself is the service's."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from cmpc.errors import UserError
+from cmpc.web import api, texts
+from cmpc.web.downloads import KEPT_SECONDS, Downloads
+from cmpc.web.examples import Example
+from cmpc.web.photo_input import photo_input
+from cmpc.web.service import Answer, Service
+from cmpc.web.stages import STAGE_NAMES
+
+MASKS, STAGES = "masks", "stages"
+"""The two tabs of the answer."""
+
+_SHOW_PICTURE = """
+() => document.querySelector("#picture img")?.closest("#picture").scrollIntoView({block: "nearest"})
+"""
+"""On a phone the picture stands far below the button; where it is in sight already, nothing moves."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the masks on the page answer: the slider and the stages refer to it, not to what is typed meanwhile."""
+
+    photo: Path
+    expressions: tuple[str, ...]
+    model: str
+
+
+def build_page(service: Service, downloads: Downloads, examples: Sequence[Example] = ()) -> gr.Blocks:
+    """Lays out the page over a service.
+
+    Args:
+        service: what answers.
+        downloads: where files for visitors are written.
+        examples: pictures to choose from.
+    """
+    with gr.Blocks(title=texts.TITLE, analytics_enabled=False, delete_cache=(600, KEPT_SECONDS)) as page:
+        _Page(service, downloads, examples).build()
+        api.add_endpoints(service, downloads)
+    return page
+
+
+class _Page:
+    """The components of the page and their events."""
+
+    def __init__(self, service: Service, downloads: Downloads, examples: Sequence[Example]) -> None:
+        self.service = service
+        self.downloads = downloads
+        self.examples = examples
+
+    def build(self) -> None:
+        """Places the components from top to bottom and connects them."""
+        gr.HTML(texts.heading(), elem_id="heading")
+        self.asked = gr.State(None)
+        with gr.Row():
+            with gr.Column(scale=2, min_width=320):
+                self._build_question()
+            with gr.Column(scale=3, min_width=320):
+                self._build_answer()
+        gr.HTML(texts.limits(self.service.limits), elem_id="limits")
+        self._connect()
+
+    def _build_question(self) -> None:
+        self.photo = photo_input(
+            label="Photo",
+            sources=["upload", "clipboard"],
+            height=320,
+            alt_text="The photo you gave.",
+            elem_id="photo",
+        )
+        self.expressions = gr.Textbox(
+            label="What to look for",
+            info="One expression a line. Shift + Enter asks.",
+            placeholder="the left man\nwhite frisbee",
+            lines=3,
+            max_lines=self.service.limits.expressions,
+            elem_id="expressions",
+        )
+        self.find = gr.Button("Find", variant="primary", elem_id="find")
+        self.message = gr.HTML(texts.note(texts.WELCOME), elem_id="message")
+        self.model = gr.Dropdown(
+            self.service.models.names,
+            value=self.service.models.names[0],
+            label="Model",
+            visible=len(self.service.models.names) > 1,
+            elem_id="model",
+        )
+        if self.examples:
+            gr.HTML("<h2>Examples</h2>", elem_id="examples-heading")
+            self.gallery = gr.Gallery(
+                [(str(example.photo), example.name) for example in self.examples],
+                label="Examples",
+                show_label=False,
+                columns=3,
+                height="auto",
+                allow_preview=False,
+                interactive=False,
+                object_fit="cover",
+                buttons=[],
+                elem_id="examples",
+            )
+
+    def _build_answer(self) -> None:
+        with gr.Tabs(elem_id="answer") as self.tabs:
+            with gr.Tab("Masks", id=MASKS):
+                self.picture = gr.Image(
+                    label="Photo with masks",
+                    format="jpeg",
+                    interactive=False,
+                    buttons=["download", "fullscreen"],
+                    elem_id="picture",
+                )
+                self.legend = gr.HTML(elem_id="legend")
+                self.threshold = gr.Slider(
+                    0,
+                    1,
+                    value=0.5,
+                    step=0.01,
+                    label="Threshold",
+                    info="Pixels at least this likely form the mask.",
+                    buttons=[],
+                    elem_id="threshold",
+                )
+                self.files = gr.File(
+                    label="Files", file_count="multiple", interactive=False, visible=False, elem_id="files"
+                )
+            with gr.Tab("How it got there", id=STAGES) as self.stages_tab:
+                self.explained = gr.Radio([], label="Expression", visible=False, elem_id="explained")
+                self.stages = []
+                with gr.Tabs(elem_id="stages"):
+                    for number, name in enumerate(STAGE_NAMES):
+                        with gr.Tab(name):
+                            self.stages.append(
+                                gr.Image(
+                                    label=name,
+                                    show_label=False,
+                                    format="png",
+                                    interactive=False,
+                                    buttons=["download", "fullscreen"],
+                                    elem_id=f"stage-{number}",
+                                )
+                            )
+
+    def _connect(self) -> None:
+        answer = [self.message, self.picture, self.legend, self.files, self.asked, self.explained, self.tabs]
+        question = [self.photo, self.expressions, self.threshold, self.model]
+        hidden: dict[str, Any] = {"api_visibility": "private", "concurrency_id": "service"}
+        self.photo.upload(
+            self._see, [self.photo, self.model], [self.photo, *answer], show_progress_on=self.message, **hidden
+        )
+        self.photo.clear(self._forget, None, answer, **hidden)
+        shown = gr.on(
+            [self.find.click, self.expressions.submit],
+            self._find,
+            question,
+            answer,
+            show_progress_on=self.picture,
+            trigger_mode="once",
+            **hidden,
+        )
+        moved = self.threshold.change(
+            self._move,
+            [self.asked, self.threshold],
+            [self.message, self.picture, self.legend],
+            show_progress="hidden",
+            trigger_mode="always_last",
+            **hidden,
+        )
+        other = self.model.input(
+            self._ask_again, [self.asked, self.threshold, self.model], answer, show_progress_on=self.picture, **hidden
+        )
+        chains = [shown, other]
+        if self.examples:
+            chosen = self.gallery.select(
+                self._choose, None, [self.photo, self.expressions], show_progress="hidden", **hidden
+            )
+            chains.append(chosen.then(self._find, question, answer, show_progress_on=self.picture, **hidden))
+        for chain in chains:
+            chain.then(None, js=_SHOW_PICTURE, **hidden)
+        for chain in [*chains, moved]:
+            chain.then(
+                self._write, [self.asked, self.threshold], [self.message, self.files], show_progress="hidden", **hidden
+            )
+        gr.on(
+            [self.stages_tab.select, self.explained.input],
+            self._explain,
+            [self.asked, self.explained, self.threshold],
+            [self.message, *self.stages],
+            show_progress_on=self.stages[0],
+            trigger_mode="once",
+            **hidden,
+        )
+
+    def _see(self, photo: str | None, model: str) -> tuple[Any, ...]:
+        """A photo was uploaded or pasted: it is checked and seen at once."""
+        if photo is None:
+            return gr.skip(), *self._forget()
+        try:
+            height, width = self.service.see(Path(photo), model)
+        except Exception as error:
+            return None, *self._forget(_sentence(error))
+        message = texts.note(f"A photo of {width:,} x {height:,} pixels. Now say what to look for.")
+        return gr.skip(), *self._forget(message)
+
+    def _forget(self, message: str = "") -> tuple[Any, ...]:
+        """The answer belongs to another photo: nothing of it stays."""
+        message = message or texts.note(texts.WELCOME)
+        return (
+            message,
+            gr.Image(None, alt_text=None),
+            "",
+            gr.File(None, visible=False),
+            None,
+            gr.Radio([], value=None, visible=False),
+            gr.Tabs(selected=MASKS),
+        )
+
+    def _choose(self, event: gr.SelectData) -> tuple[str, str]:
+        example = self.examples[event.index]
+        return str(example.photo), "\n".join(example.expressions)
+
+    def _find(self, photo: str | None, expressions: str, threshold: float, model: str) -> tuple[Any, ...]:
+        """The masks of what is typed; an error leaves no old masks beside it."""
+        try:
+            if photo is None:
+                raise UserError("there is no photo yet: upload or paste one, or choose an example.")
+            answer = self.service.segment(Path(photo), expressions, threshold, model)
+        except Exception as error:
+            return self._forget(_sentence(error))
+        asked = Asked(Path(photo), tuple(prediction.expression for prediction in answer.predictions), model)
+        several = len(asked.expressions) > 1
+        return (
+            *self._show(answer),
+            gr.skip(),
+            asked,
+            gr.Radio(list(asked.expressions), value=asked.expressions[0], visible=several),
+            gr.Tabs(selected=MASKS),
+        )
+
+    def _ask_again(self, asked: Asked | None, threshold: float, model: str) -> tuple[Any, ...]:
+        """Another model was chosen: it answers what the one before has answered."""
+        if asked is None:
+            return (gr.skip(),) * 7
+        return self._find(str(asked.photo), "\n".join(asked.expressions), threshold, model)
+
+    def _move(self, asked: Asked | None, threshold: float) -> tuple[Any, ...]:
+        """The slider was moved."""
+        if asked is None:
+            return gr.skip(), gr.skip(), gr.skip()
+        try:
+            return self._show(self._answer(asked, threshold))
+        except Exception as error:
+            return _sentence(error), gr.skip(), gr.skip()
+
+    def _write(self, asked: Asked | None, threshold: float) -> tuple[Any, ...]:
+        """The files of what is shown."""
+        if asked is None:
+            return gr.skip(), gr.skip()
+        try:
+            files = self.downloads.write(asked.photo, self._answer(asked, threshold))
+        except Exception as error:
+            return _sentence(error), gr.File(None, visible=False)
+        return gr.skip(), gr.File([str(file) for file in files], visible=True)
+
+    def _explain(self, asked: Asked | None, expression: str | None, threshold: float) -> tuple[Any, ...]:
+        """The stages of one of the answers."""
+        nothing = [gr.Image(None, alt_text=None)] * len(self.stages)
+        if asked is None:
+            return texts.note("First ask for something: the stages explain an answer."), *nothing
+        try:
+            chosen = expression or asked.expressions[0]
+            stages = self.service.explain(asked.photo, chosen, threshold, asked.model)
+        except Exception as error:
+            return _sentence(error), *nothing
+        pictures = [gr.Image(stage.picture, alt_text=texts.capitalised(stage.description)) for stage in stages]
+        return texts.note(f"How the model reads “{chosen}”, stage by stage."), *pictures
+
+    def _answer(self, asked: Asked, threshold: float) -> Answer:
+        return self.service.segment(asked.photo, "\n".join(asked.expressions), threshold, asked.model)
+
+    def _show(self, answer: Answer) -> tuple[Any, ...]:
+        """Message, picture and legend of an answer."""
+        picture = gr.Image(answer.picture, alt_text=texts.picture_in_words(answer.predictions))
+        return texts.found(answer.predictions), picture, texts.legend(answer.predictions)
+
+
+def _sentence(error: Exception) -> str:
+    """An error as the page shows it: the user's own as a sentence, ours with its traceback in the terminal only."""
+    if isinstance(error, UserError):
+        return texts.error(str(error))
+    traceback.print_exception(error, file=sys.stderr)
+    return texts.error("this did not work because of a fault of the program: the terminal it runs in says more.")

@@ -1,0 +1,78 @@
+"""What a visitor does on the page."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass
+class Visitor:
+    """Uses one page as a person would."""
+
+    page: Any
+    """The browser's page."""
+
+    def give(self, photo: Path) -> None:
+        """Uploads a file as the photo, and waits for what the page says about it."""
+        before = self.message
+        self.page.locator("#photo input[type=file]").set_input_files(photo)
+        self.page.wait_for_function("before => document.querySelector('#message p').innerText !== before", arg=before)
+
+    def ask(self, text: str) -> None:
+        """Writes expressions, presses the button and waits for the files, which come last."""
+        self.write(text)
+        self.page.locator("#find").click()
+        self.answered()
+
+    def write(self, text: str) -> None:
+        """Writes expressions."""
+        self.page.locator("#expressions textarea").fill(text)
+
+    def answered(self) -> None:
+        """Waits until masks and files stand there."""
+        self.page.locator("#picture img").wait_for()
+        self.page.locator("#files a").first.wait_for()
+
+    def says(self, part: str) -> str:
+        """Waits until the message holds this text, and returns all of it."""
+        found = self.page.locator("#message p", has_text=part)
+        found.wait_for()
+        return str(found.inner_text())
+
+    @property
+    def message(self) -> str:
+        """The message."""
+        return str(self.page.locator("#message p").inner_text())
+
+    @property
+    def legend(self) -> list[str]:
+        """The lines of the legend."""
+        return [str(line) for line in self.page.locator("ul.legend li").all_inner_texts()]
+
+    @property
+    def picture(self) -> bytes:
+        """The picture with the masks, as the browser got it."""
+        source = self.page.locator("#picture img").get_attribute("src")
+        return bytes(self.page.request.get(source).body())
+
+    def download(self, ending: str) -> Path:
+        """Downloads the first of the files whose name ends so."""
+        with self.page.expect_download() as started:
+            self.page.locator(f"#files a[download$='{ending}']").first.click()
+        return Path(started.value.path())
+
+    def results(self) -> dict[str, Any]:
+        """The downloaded JSON."""
+        read: dict[str, Any] = json.loads(self.download(".json").read_text(encoding="utf-8"))
+        return read
+
+    def move_threshold(self, value: float) -> None:
+        """Writes a threshold into the slider's number and waits for the new masks."""
+        before = self.page.locator("#picture img").get_attribute("src")
+        number = self.page.locator("#threshold input[type=number]")
+        number.fill(str(value))
+        number.press("Tab")
+        self.page.wait_for_function("before => document.querySelector('#picture img').src !== before", arg=before)
