@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from huggingface_hub import HfApi, RepoUrl
 from PIL import Image
 from pycocotools import mask as coco_mask
 
@@ -136,6 +137,28 @@ def test_model_survives_the_hub_mixin(segmenter: Segmenter, photo: Path, tmp_pat
     again = Segmenter.from_pretrained(str(tmp_path / "copy"))
     assert_same(again.predict(photo, "dog")[0], segmenter.predict(photo, "dog")[0])
     assert again.model.config == segmenter.model.config
+
+
+def test_model_is_pushed_to_the_hub_as_a_folder(segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch) -> None:
+    pushed: dict[str, set[str]] = {}
+
+    def upload(api: HfApi, *, repo_id: str, folder_path: Path, **options: object) -> None:
+        pushed[repo_id] = {file.name for file in Path(folder_path).iterdir()}
+
+    def create(api: HfApi, repo_id: str, **options: object) -> RepoUrl:
+        return RepoUrl(f"https://huggingface.co/{repo_id}")
+
+    monkeypatch.setattr(HfApi, "create_repo", create)
+    monkeypatch.setattr(HfApi, "upload_folder", upload)
+    segmenter.push_to_hub("somebody/some-model")
+    assert pushed == {"somebody/some-model": {"README.md", "config.json", "model.safetensors", "vocabulary.txt"}}
+
+
+def test_model_comes_from_the_hub(
+    tiny_model_folder: Path, photo: Path, segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cmpc.segmenter.snapshot_download", lambda name, **options: str(tiny_model_folder))
+    assert_same(cmpc.load("somebody/some-model").predict(photo, "dog")[0], segmenter.predict(photo, "dog")[0])
 
 
 def test_missing_and_damaged_models_are_refused(tiny_model_folder: Path, tmp_path: Path) -> None:

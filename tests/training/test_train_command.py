@@ -7,9 +7,12 @@ import dataclasses
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+from safetensors.torch import load_file
 
 from cmpc.cli import main
+from cmpc.data.vocabulary import Vocabulary
 from cmpc.models.config import PRESETS
 from training.scenes import QUICK_RUN, tiny_preset
 
@@ -83,6 +86,44 @@ def test_word_types_come_from_the_data_from_spacy_or_from_nowhere(
     assert losses["data"] > 0
     assert losses["spacy"] > 0
     assert losses["none"] == 0
+
+
+def test_embeddings_are_where_training_begins(scenes: Path, tmp_path: Path, tiny_network: None) -> None:
+    words = ("<pad>", "<go>", "<eos>", "<unk>", "red", "blue", "box")
+    Vocabulary(words).save(tmp_path / "vocabulary.txt")
+    values = np.random.default_rng(0).standard_normal((len(words), 6)).astype(np.float32)
+    np.save(tmp_path / "rows.npy", values)
+    lines = [f"{word} {' '.join(map(str, row))}" for word, row in zip(words[4:], values[4:], strict=True)]
+    (tmp_path / "glove.txt").write_text("\n".join(lines) + "\n")
+    for file in ("rows.npy", "glove.txt"):
+        run = tmp_path / file.replace(".", "-")
+        options = ("--vocabulary", tmp_path / "vocabulary.txt", "--embeddings", tmp_path / file)
+        assert train(scenes, run, *options, "--learning-rate", "1e-9") == 0
+        weight = load_file(run / "last" / "model.safetensors")["language.embedding.weight"]
+        np.testing.assert_allclose(weight[4:], values[4:], atol=1e-6)
+    np.save(tmp_path / "short.npy", values[1:])
+    assert train(scenes, tmp_path / "none", *options[:3], tmp_path / "short.npy") == 1
+    assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize("tune", [False, True], ids=["frozen", "tuned"])
+def test_backbone_of_the_paper_trains_only_when_asked(
+    tune: bool, scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backbone = dataclasses.replace(PRESETS["paper"].backbone, channels=(16, 16, 24, 32), blocks=(1, 1, 1, 1))
+    small = dataclasses.replace(tiny_preset(), feature_scale=1.0, refinement_channels=0, upsampling="tensorflow")
+    monkeypatch.setitem(PRESETS, "paper", dataclasses.replace(small, backbone=backbone, image=PRESETS["paper"].image))
+    paper = ("--preset", "paper", "--backbone-weights", "random")
+    assert train(scenes, tmp_path / "run", *paper, *(("--tune-backbone",) if tune else ())) == 0
+    before = load_file(tmp_path / "run" / "last" / "model.safetensors")
+    assert (
+        train(scenes, tmp_path / "longer", *paper, *(("--tune-backbone",) if tune else ()), "--learning-rate", "1") == 0
+    )
+    after = load_file(tmp_path / "longer" / "last" / "model.safetensors")
+    changed = {
+        name.split(".")[1] for name in before if name.startswith("backbone.") and (before[name] != after[name]).any()
+    }
+    assert changed == ({"layer2", "layer3", "layer4"} if tune else set())
 
 
 @pytest.mark.parametrize(

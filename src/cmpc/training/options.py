@@ -61,8 +61,8 @@ class TrainingOptions:
     vocabulary: Path | None = None
     """Vocabulary file, one word per line; by default it is made from the training split."""
     embeddings: Path | None = None
-    """Word embeddings to begin with: a .npy file with a row for each word of the vocabulary (cmpc vocabulary makes
-    it)."""
+    """Word embeddings to begin with: a .npy file with a row for each word of the vocabulary, as cmpc vocabulary makes
+    it and as the original's are, or GloVe's text file."""
     backbone_weights: str | None = None
     """Pre-trained weights for the paper's backbone: a file or folder; "random" to try things out without."""
     tune_backbone: bool = False

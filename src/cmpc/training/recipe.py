@@ -22,6 +22,7 @@ from cmpc.data.schema import PreparedDataset, ReferredObject
 from cmpc.data.spacy_word_types import SpacyWordTypes, label_rows, without_word_types
 from cmpc.data.vocabulary import Vocabulary
 from cmpc.errors import UserError
+from cmpc.interop.embeddings import load_embeddings
 from cmpc.models import LEVELS, ModelConfig, ReferringNetwork, build_network
 from cmpc.training.checkpoints import RunFolder
 from cmpc.training.devices import make_fabric
@@ -263,20 +264,7 @@ def _vocabulary(options: TrainingOptions, data: PreparedDataset) -> Vocabulary:
 
 def _embeddings(options: TrainingOptions, vocabulary: Vocabulary) -> np.ndarray | None:
     """The rows of ``--embeddings``, float32 (V, C)."""
-    path = options.embeddings
-    if path is None:
-        return None
-    try:
-        values = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError):
-        raise UserError(f"{path} cannot be read as a .npy file of numbers: make it with cmpc vocabulary.") from None
-    if not isinstance(values, np.ndarray) or values.ndim != 2 or len(values) != len(vocabulary):
-        shape = getattr(values, "shape", "no array")
-        raise UserError(
-            f"{path} must hold a row for each of the {len(vocabulary):,} words of the vocabulary, but its shape is "
-            f"{shape}: make it with cmpc vocabulary, for the same vocabulary."
-        )
-    return values.astype(np.float32)
+    return None if options.embeddings is None else load_embeddings(options.embeddings, vocabulary, seed=options.seed)
 
 
 def _config(options: TrainingOptions, vocabulary: Vocabulary, embeddings: np.ndarray | None) -> ModelConfig:
