@@ -45,7 +45,7 @@ def main() -> int:
     step("prepare", "own", PHOTOS / "table.jsonl", "--images", PHOTOS, "--out", prepared)
     # fmt: off
     step("train", "--data", prepared, "--out", run, "--image-size", "128", "--steps", str(options.steps),
-         "--batch-images", "5", "--expressions-per-image", "6", "--augmentation", "False", "--workers", "0")
+         "--batch-images", "5", "--expressions-per-image", "6", "--no-augmentation", "--workers", "0")
     # fmt: on
 
     segmenter = cmpc.load(run / "last")

@@ -84,7 +84,7 @@ def test_answer_does_not_depend_on_other_expressions_and_images(segmenter: Segme
         f"{word} man {'in a red shirt ' * (number % 3)}" for number, word in enumerate(["the", "left", "white"] * 4)
     ]
     other = np.random.default_rng(0).integers(0, 255, (50, 40, 3), np.uint8)
-    batch = segmenter.predict_batch([other, photo], [["dog"], many])
+    batch = segmenter.predict_batch([other, photo], ["dog", many])
     assert_same(batch[0][0], segmenter.predict(other, "dog")[0])
     for prediction, expression in zip(batch[1], many, strict=True):
         assert_same(prediction, segmenter.predict(photo, expression)[0])
@@ -107,7 +107,7 @@ def test_unknown_words_are_named(segmenter: Segmenter, photo: Path) -> None:
     assert prediction.unknown_words == ("purple", "zebra")
 
 
-@pytest.mark.parametrize("expression", ["", "   ", ".", "\n"])
+@pytest.mark.parametrize("expression", ["", "   ", ".", "\n", "?!", "📷"])
 def test_expression_without_words_is_refused(segmenter: Segmenter, photo: Path, expression: str) -> None:
     with pytest.raises(UserError, match="holds no word"):
         segmenter.predict(photo, ["dog", expression])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import tempfile
@@ -14,11 +15,17 @@ from pathlib import Path
 def atomic_file(path: str | Path) -> Iterator[Path]:
     """Yields a temporary path beside ``path``; on success it replaces ``path`` in one step, on an error it is removed.
 
-    The content is flushed to disk before the replacement, so that a crash leaves the old file or the new one.
+    The content is flushed to disk before the replacement, so that a crash leaves the old file or the new one. A link
+    stays a link: what it points at is replaced.
+
+    Raises:
+        OSError: ``path`` is a folder, or cannot be written.
     """
-    path = Path(path)
+    path = Path(path).resolve()
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent)
+    handle, name = tempfile.mkstemp(prefix=".", suffix=path.suffix, dir=path.parent)
     os.close(handle)
     temporary = Path(name)
     try:
@@ -34,9 +41,13 @@ def atomic_file(path: str | Path) -> Iterator[Path]:
 def atomic_folder(path: str | Path) -> Iterator[Path]:
     """Yields an empty temporary folder beside ``path``; on success it takes its place, on an error it is removed.
 
-    A folder that stands at ``path`` is replaced as a whole; it is put back when the replacement fails.
+    A folder that stands at ``path`` is replaced as a whole; it is put back when the replacement fails. A link stays a
+    link: the folder it points at is replaced.
+
+    Raises:
+        OSError: the folder cannot be written or replaced.
     """
-    path = Path(path)
+    path = Path(path).resolve()
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
     temporary.chmod(0o777 & ~_umask())
@@ -48,12 +59,13 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
                 _flush(file)
         if path.exists():
             old = Path(tempfile.mkdtemp(prefix=f".{path.name}.old.", dir=path.parent))
-            path.rename(old / path.name)
             try:
-                temporary.rename(path)
-            except OSError:
-                (old / path.name).rename(path)
-                raise
+                path.rename(old / path.name)
+                try:
+                    temporary.rename(path)
+                except OSError:
+                    (old / path.name).rename(path)
+                    raise
             finally:
                 shutil.rmtree(old, ignore_errors=True)
         else:

@@ -48,11 +48,23 @@ def write_model_files(
         )
     folder = Path(folder)
     state = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
-    save_file(state, folder / WEIGHTS, metadata={"format": "pt"})
+    save_tensors(state, folder / WEIGHTS)
     config = {"format_version": FORMAT_VERSION, "library": "cmpc", "network": model.config.to_dict()}
     (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     vocabulary.save(folder / VOCABULARY)
     (folder / CARD).write_text(card or _minimal_card(model.config), encoding="utf-8")
+
+
+def save_tensors(tensors: dict[str, torch.Tensor], path: Path) -> None:
+    """Writes a safetensors file.
+
+    Raises:
+        UserError: the file cannot be written, most often because the disk is full.
+    """
+    try:
+        save_file(tensors, path, metadata={"format": "pt"})
+    except SafetensorError as error:
+        raise UserError(f"cannot write {path.name} in {path.parent.parent}: {error}.") from None
 
 
 def save_model_folder(
@@ -71,7 +83,7 @@ def load_model_folder(folder: str | Path, device: torch.device | str = "cpu") ->
     """
     folder = Path(folder)
     if missing := [name for name in (CONFIG, VOCABULARY, WEIGHTS) if not (folder / name).is_file()]:
-        what = "is not a model folder" if folder.is_dir() else "does not exist"
+        what = "is not a model folder" if folder.exists() else "does not exist"
         raise UserError(
             f"{folder} {what}: {', '.join(missing)} missing. Give the folder that training or import wrote."
         )

@@ -56,7 +56,10 @@ class Prediction:
         return {"size": list(self.mask.shape), "counts": encoded["counts"].decode("ascii")}
 
     def to_polygons(self) -> list[list[float]]:
-        """Outer outlines of the mask's parts as COCO polygons ``[x1, y1, x2, y2, ...]`` in pixels, without holes."""
+        """Outer outlines of the mask's parts as COCO polygons ``[x1, y1, x2, y2, ...]`` in pixels, without holes.
+
+        Parts that are only a pixel or a straight line have none.
+        """
         outlines, _ = cv2.findContours(self.mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
         return [outline.reshape(-1).astype(float).tolist() for outline in outlines if len(outline) >= 3]
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from cmpc.drawing import overlay, with_legend
+from cmpc.errors import UserError
 from cmpc.files import atomic_file
 from cmpc.prediction import Prediction
 
@@ -19,7 +20,25 @@ from cmpc.prediction import Prediction
 def write_results(
     out: Path, name: str, photo: Path, image: NDArray[np.uint8], predictions: Sequence[Prediction]
 ) -> None:
-    """Writes ``NAME.overlay.png``, ``NAME.<n>-<expression>.mask.png`` and ``NAME.json``, each whole or not at all."""
+    """Writes ``NAME.overlay.png``, ``NAME.<n>-<expression>.mask.png`` and ``NAME.json``, each whole or not at all.
+
+    Args:
+        out: the folder; it is made where it does not exist.
+        name: of the results.
+        photo: where the image comes from, for the JSON file.
+        image: RGB, uint8, (H, W, 3).
+        predictions: what was answered about the image.
+
+    Raises:
+        UserError: a file cannot be written.
+    """
+    try:
+        _write(out, name, photo, image, predictions)
+    except OSError as error:
+        raise UserError(f"cannot write the results of {photo} to {out}: {error.strerror or error}.") from None
+
+
+def _write(out: Path, name: str, photo: Path, image: NDArray[np.uint8], predictions: Sequence[Prediction]) -> None:
     drawn = with_legend(
         overlay(image, [prediction.mask for prediction in predictions]),
         [f"{prediction.expression} ({prediction.score:.2f})" for prediction in predictions],

@@ -16,7 +16,7 @@ from PIL import Image
 from cmpc.data.images import from_array, from_pillow, read_image
 from cmpc.data.transforms import images_to_tensor, letterbox_image, undo_letterbox
 from cmpc.data.vocabulary import Vocabulary, pad_tokens, tokenize
-from cmpc.errors import UserError
+from cmpc.errors import UsageError, UserError
 from cmpc.explanation.compute import check_explainable, explain
 from cmpc.explanation.explanation import Explanation
 from cmpc.model_folder import MODEL_FILES, load_model_folder, write_model_files
@@ -107,7 +107,8 @@ class Segmenter(
             One prediction for each expression, in their order.
 
         Raises:
-            UserError: an image is missing or broken, an expression is empty.
+            UserError: an image is missing or broken, an expression holds no word.
+            UsageError: the threshold is not between 0 and 1.
         """
         encoded = self._image if image is None else image
         if encoded is None:
@@ -120,7 +121,7 @@ class Segmenter(
     def predict_batch(
         self,
         images: Sequence[ImageSource],
-        expressions: Sequence[Sequence[str]],
+        expressions: Sequence[str | Sequence[str]],
         *,
         threshold: float = 0.5,
     ) -> list[list[Prediction]]:
@@ -128,14 +129,15 @@ class Segmenter(
 
         Args:
             images: B images, of any sizes.
-            expressions: for each image its expressions.
+            expressions: for each image one expression or several.
             threshold: pixels at least this likely form the mask, 0..1.
 
         Returns:
             For each image the predictions of its expressions. They are those that ``predict`` gives one by one.
 
         Raises:
-            UserError: an image is missing or broken, an expression is empty.
+            UserError: an image is missing or broken, an expression holds no word.
+            UsageError: the threshold is not between 0 and 1.
         """
         if len(images) != len(expressions):
             raise ValueError(
@@ -143,7 +145,8 @@ class Segmenter(
             )
         if not images:
             return []
-        return self._answer(self._encode([_pixels(image) for image in images]), expressions, threshold)
+        asked = [[some] if isinstance(some, str) else list(some) for some in expressions]
+        return self._answer(self._encode([_pixels(image) for image in images]), asked, threshold)
 
     def explain(
         self,
@@ -165,7 +168,8 @@ class Segmenter(
             Every map of it is documented there. ``cmpc.explanation.save`` writes it as PNG, SVG or JSON.
 
         Raises:
-            UserError: the image is missing or broken, the expression is empty, or the model has no such stages.
+            UserError: the image is missing or broken, the expression holds no word, or the model has no such stages.
+            UsageError: the threshold is not between 0 and 1.
         """
         check_explainable(self.model.config)
         pixels = _pixels(image)
@@ -186,7 +190,7 @@ class Segmenter(
             UserError: there is none.
         """
         words = tokenize(expression)[: self.model.config.max_words]
-        if not words:
+        if not any(character.isalnum() for word in words for character in word):
             raise UserError(
                 f"the expression {expression!r} holds no word: say what to look for, such as 'the left man'."
             )
@@ -205,7 +209,7 @@ class Segmenter(
     ) -> list[list[Prediction]]:
         """Predictions for each image; all expressions are checked before the first is asked."""
         if not 0 <= threshold <= 1:
-            raise UserError(f"the threshold must lie between 0 and 1, got {threshold}.")
+            raise UsageError(f"the threshold must lie between 0 and 1, got {threshold}.")
         words = [[self.words(expression) for expression in asked] for asked in expressions]
         answers: list[list[Prediction]] = []
         for image, asked, asked_words in zip(images, expressions, words, strict=True):

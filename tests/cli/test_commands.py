@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -19,7 +20,9 @@ def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([command, "--help"]) == 0
-    assert f"cmpc {command}" in capsys.readouterr().out
+    text = capsys.readouterr().out
+    assert f"cmpc {command}" in text
+    assert "{None" not in text
 
 
 def test_unknown_commands_and_options_exit_with_2(capsys: pytest.CaptureFixture[str]) -> None:
@@ -35,3 +38,14 @@ def test_help_imports_nothing_heavy() -> None:
         "assert not {'torch', 'cv2', 'numpy', 'pyarrow'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", program], check=True, capture_output=True)
+
+
+def test_place_that_cannot_be_written_to_is_named_without_a_traceback(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("")
+    assert main(["blocks", "--images", "2", "--out", str(tmp_path / "file" / "blocks")]) == 1
+    error = capsys.readouterr().err
+    assert "cmpc blocks: " in error
+    assert "Not a directory" in error
+    assert "Traceback" not in error

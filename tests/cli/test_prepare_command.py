@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from cmpc.cli import main
 from cmpc.data.schema import PreparedDataset
@@ -80,14 +83,49 @@ def test_folder_with_other_files_is_not_replaced(refer: Path, capsys: pytest.Cap
     assert (refer.parent / "unc" / "thesis.tex").read_text() == "years of work"
 
 
+def test_current_folder_is_not_replaced(
+    refer: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    assert prepare("unc", refer, "--out", ".") == 1
+    assert "is the current folder" in capsys.readouterr().err
+    assert not list((tmp_path / "here").iterdir())
+
+
+def test_linked_folder_receives_the_data(refer: Path, tmp_path: Path) -> None:
+    (tmp_path / "large disk").mkdir()
+    (tmp_path / "unc").symlink_to(tmp_path / "large disk")
+    assert prepare("unc", refer) == 0
+    assert (tmp_path / "unc").is_symlink()
+    assert (tmp_path / "large disk" / "dataset.json").is_file()
+
+
+@pytest.mark.parametrize("name", ["unc", " "])
+def test_own_data_cannot_pass_for_a_benchmark(tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out"
+    assert main(["prepare", "own", "t.jsonl", "--images", str(tmp_path), "--out", str(out), "--name", name]) == 2
+    assert "the name of a benchmark" in capsys.readouterr().err
+
+
+def test_libraries_add_nothing_to_the_error_of_a_broken_image(tmp_path: Path) -> None:
+    Image.new("RGB", (60, 40)).save(tmp_path / "a.bmp")
+    (tmp_path / "a.bmp").write_bytes((tmp_path / "a.bmp").read_bytes()[:2000])
+    (tmp_path / "t.jsonl").write_text(json.dumps({"image": "a.bmp", "expression": "it", "box": [0, 0, 9, 9]}))
+    command = [sys.executable, "-m", "cmpc", "prepare", "own", "t.jsonl", "--images", ".", "--out", "out"]
+    done = subprocess.run([*command, "--check-images"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr == "cmpc prepare: the image a.bmp is damaged: its pixels cannot be decoded.\n"
+
+
 def test_own_table_and_coco_are_prepared(refer: Path, tmp_path: Path) -> None:
     photos = refer / "train2014"
     photo = sorted(photos.iterdir())[0].name
     table = tmp_path / "table.jsonl"
     table.write_text(json.dumps({"image": photo, "expression": "the corner", "box": [0, 0, 9, 9]}))
-    arguments = ["--images", str(photos), "--out", str(tmp_path / "own")]
-    assert main(["prepare", "own", str(table), *arguments, "--name", "corners", "--licence", "mine"]) == 0
-    assert PreparedDataset.open(tmp_path / "own").info.name == "corners"
+    arguments = ["--images", str(photos), "--out", str(tmp_path / "own [/x]")]
+    assert main(["prepare", "own", str(table), *arguments, "--name", "corners [/x]", "--licence", "mine"]) == 0
+    assert PreparedDataset.open(tmp_path / "own [/x]").info.name == "corners [/x]"
     instances = refer / "refcoco" / "instances.json"
     number = json.loads(instances.read_text())["annotations"][0]["id"]
     expressions = tmp_path / "expressions.json"
@@ -116,6 +154,22 @@ def test_embeddings_are_made_for_an_existing_vocabulary(tmp_path: Path, capsys: 
     assert "1 of 2 words found in glove.txt" in capsys.readouterr().out
 
 
+def test_vocabulary_is_written_with_its_embeddings_into_a_file_or_not_at_all(
+    refer: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert prepare("unc", refer) == 0
+    arguments = ["vocabulary", "--data", str(tmp_path / "unc"), "--out", str(tmp_path / "words.txt")]
+    glove = ["--glove", str(tmp_path / "missing.txt"), "--embeddings-out", str(tmp_path / "e.npy")]
+    assert main([*arguments, *glove]) == 1
+    assert not (tmp_path / "words.txt").exists()
+    (tmp_path / "folder").mkdir()
+    assert main([*arguments[:-1], str(tmp_path / "folder")]) == 1
+    assert f"{tmp_path / 'folder'}: Is a directory." in capsys.readouterr().err
+    assert main([*arguments, "--minimum-count", "100000"]) == 1
+    assert "no word occurs 100,000 times" in capsys.readouterr().err
+    assert not (tmp_path / "words.txt").exists()
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -125,6 +179,7 @@ def test_embeddings_are_made_for_an_existing_vocabulary(tmp_path: Path, capsys: 
         ["--file", "a", "--out", "b", "--glove", "c"],
         ["--file", "a", "--out", "b", "--minimum-count", "2"],
         ["--data", "a", "--out", "b", "--minimum-count", "0"],
+        ["--data", "a", "--out", "b", "--seed", "-1"],
         ["--file", "a", "--glove", "c", "--embeddings-out", "e.txt"],
     ],
 )

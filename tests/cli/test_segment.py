@@ -71,6 +71,66 @@ def test_broken_photo_does_not_stop_the_others(
     assert "1 of 2 photos failed" in capsys.readouterr().err
 
 
+def test_every_failed_photo_is_named(
+    photo: Path, tiny_model_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken = [tmp_path / name for name in ("one.jpg", "two.jpg")]
+    for file in broken:
+        file.write_bytes(b"no image")
+    assert segment(*broken, photo, "dog", "--model", tiny_model_folder, "--out", tmp_path / "out [/x]") == 1
+    error = capsys.readouterr().err
+    assert all(f"{file}: failed: " in error for file in broken)
+
+
+def test_list_of_another_program_is_read_and_a_bad_one_refused(
+    photo: Path, tiny_model_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photos = tmp_path / "list.txt"
+    options = ("dog", "--model", tiny_model_folder, "--out", tmp_path / "out")
+    photos.write_bytes(b"\xef\xbb\xbfphoto.jpg\r\n")  # as Windows' Notepad writes it
+    assert segment(photos, *options) == 0
+    capsys.readouterr()
+    for content, message in ((b"\xff\xfe\x00", "not a list of photos"), (b" \n\n", "lists no photo")):
+        photos.write_bytes(content)
+        assert segment(photos, *options) == 1
+        assert message in capsys.readouterr().err
+
+
+def test_results_beside_the_photos_are_not_segmented_again(photo: Path, tiny_model_folder: Path) -> None:
+    options = ("dog", "--model", tiny_model_folder, "--out", photo.parent)
+    assert segment(photo.parent, *options) == 0
+    written = sorted(photo.parent.iterdir())
+    assert segment(photo.parent, *options) == 0
+    assert sorted(photo.parent.iterdir()) == written
+
+
+def test_results_that_cannot_be_written_are_told_in_one_sentence(
+    photo: Path, tiny_model_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    assert segment(photo, "dog", "--model", tiny_model_folder, "--out", tmp_path / "file") == 1
+    assert capsys.readouterr().err == f"cmpc segment: {tmp_path / 'file'} is a file: give a folder with --out.\n"
+    long = photo.rename(tmp_path / f"{'n' * 250}.jpg")
+    assert segment(long, "dog", "--model", tiny_model_folder, "--out", tmp_path / "out") == 1
+    assert "cannot write the results of" in capsys.readouterr().err
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_expression_may_be_long_or_the_name_of_a_folder(
+    photo: Path,
+    tiny_model_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "dog").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert segment("photo.jpg", "dog", "--model", tiny_model_folder, "--out", "out") == 0
+    assert json.loads(Path("out/photo.json").read_text())["predictions"][0]["expression"] == "dog"
+    assert segment("photo.jpg", "man " * 100, "--model", tiny_model_folder, "--out", "out") == 0
+    assert "reads only the first" in capsys.readouterr().err
+
+
 def test_unknown_words_are_warned_about(
     photo: Path, tiny_model_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -83,9 +143,14 @@ def test_unknown_words_are_warned_about(
     [
         (("missing.jpg", "dog"), 1, "there is no photo missing.jpg"),
         (("PHOTO",), 2, "say what to look for"),
+        (("", "dog"), 2, "say what to look for"),
         (("PHOTO", ""), 1, "holds no word"),
+        (("PHOTO", "?!"), 1, "holds no word"),
+        (("PHOTO", "dog", "--model", "PHOTO"), 1, "is not a model folder"),
         (("PHOTO", "dog", "--device", "abacus"), 1, "there is no device 'abacus'"),
-        (("PHOTO", "dog", "--threshold", "7"), 1, "between 0 and 1"),
+        (("PHOTO", "dog", "--device", "meta"), 1, "there is no device 'meta'"),
+        (("PHOTO", "dog", "--threshold", "7"), 2, "between 0 and 1"),
+        (("PHOTO", "dog", "--threshold", "nan"), 2, "between 0 and 1"),
     ],
 )
 def test_mistakes_are_answered_with_one_sentence(
@@ -98,7 +163,8 @@ def test_mistakes_are_answered_with_one_sentence(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     given = [str(photo) if argument == "PHOTO" else argument for argument in arguments]
-    assert segment(*given, "--model", tiny_model_folder, "--out", tmp_path / "out") == status
+    model = () if "--model" in given else ("--model", tiny_model_folder)
+    assert segment(*given, *model, "--out", tmp_path / "out") == status
     error = capsys.readouterr().err
     assert message in error
     assert "Traceback" not in error

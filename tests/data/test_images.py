@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cmpc.data.images import image_size, read_image
+from cmpc.data.images import from_pillow, image_size, read_image
 from cmpc.errors import UserError
 
 PHOTOS = Path(__file__).parent / "refer" / "train2014"
@@ -47,6 +47,21 @@ def test_sixteen_bits_are_scaled_to_eight() -> None:
     values = np.arange(0, 65536, 256, dtype=np.uint16).reshape(16, 16)
     pixels = read_image(encode(Image.fromarray(values), "PNG"))
     assert (pixels[:, :, 0].ravel() == np.arange(256)).all()
+
+
+def test_floating_point_image_is_refused_because_its_range_is_unknown() -> None:
+    image = Image.fromarray(np.linspace(0, 1, 12, dtype=np.float32).reshape(3, 4))
+    with pytest.raises(UserError, match="floating-point"):
+        read_image(encode(image, "TIFF"))
+    with pytest.raises(ValueError, match="floating-point"):
+        from_pillow(image)
+
+
+@pytest.mark.filterwarnings("error")
+def test_damaged_metadata_is_passed_over_in_silence() -> None:
+    whole = encode(Image.new("RGB", (60, 40)), "TIFF", compression="tiff_deflate")
+    with pytest.raises(UserError, match="given as bytes"):
+        image_size(whole[: len(whole) // 2])
 
 
 def test_exif_rotation_is_applied_only_on_request() -> None:

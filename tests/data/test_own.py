@@ -70,6 +70,9 @@ def test_one_group_serves_all_expressions(own: Path) -> None:
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
+        (line(expression="half a character \ud83d"), "an expression is empty or is not text"),
+        (line(id="\ud83d"), "the id is neither text"),
+        (line(category="\ud83d"), "the category is not text"),
         ("{not json", "it is not JSON"),
         ([1], "it is not a JSON object"),
         (line(expresion="x"), "there is no field 'expresion'"),

@@ -1,6 +1,6 @@
 """The paper's recipe against the original program: losses, gradients, learning rates, weights after 1 and 5 steps.
 
-Tolerances are one to four times the differences of the original with itself between TensorFlow 1.5 and 2.15: losses 1e-5
+Tolerances are one to four times the original's differences with itself between TensorFlow 1.5 and 2.15: losses 1e-5
 at the first step (the sum of the squares of all kernels 3e-5), then up to 1.5e-3; gradients 2.5e-4 in the median, 4e-3
 at worst. ``spa_graph_key_*/biases`` have no gradient but rounding noise, which Adam turns into full steps.
 """

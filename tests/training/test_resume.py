@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import multiprocessing
 import os
 import shutil
 import signal
@@ -12,10 +13,11 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 from safetensors.torch import load_file
 
 from cmpc.errors import UsageError, UserError
-from cmpc.model_folder import load_model_folder
+from cmpc.model_folder import load_model_folder, save_tensors
 from cmpc.training.checkpoints import RunFolder
 from cmpc.training.options import TrainingOptions
 from cmpc.training.recipe import train
@@ -155,6 +157,30 @@ def test_folder_with_a_run_is_refused_without_resume(short: TrainingOptions) -> 
         train(short)
 
 
+def test_no_loading_process_is_left_behind_by_a_missing_photo(short: TrainingOptions, tmp_path: Path) -> None:
+    """One that is left ignores the signal by which Python ends it, so that the command would never return."""
+    photos = shutil.copytree(short.data.parent / "photos", tmp_path / "photos")
+    for photo in [*photos.iterdir()][1:]:
+        photo.unlink()
+    short.images, short.workers, short.steps = photos, 1, 12
+    with pytest.raises(UserError, match=r"^cannot read the image") as stopped:
+        train(short)
+    assert "\n" not in str(stopped.value)
+    assert multiprocessing.active_children() == []
+
+
+def test_resumed_run_keeps_the_precision_that_auto_chose(
+    short: TrainingOptions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    short.precision = "auto"
+    monkeypatch.setattr("cmpc.training.precision._cpu_has_bfloat16", lambda: False)
+    train(short)
+    monkeypatch.setattr("cmpc.training.precision._cpu_has_bfloat16", lambda: True)
+    monkeypatch.setattr("cmpc.training.precision._seconds", lambda dtype: 1.0 if dtype == torch.bfloat16 else 2.0)
+    short.resume = True
+    assert train(short).finished
+
+
 def test_resume_without_a_run_is_refused(short: TrainingOptions) -> None:
     short.resume = True
     with pytest.raises(UsageError, match="no run to resume"):
@@ -172,7 +198,7 @@ def test_resume_with_other_options_names_them(short: TrainingOptions) -> None:
 
 def test_diverged_run_says_at_which_step_and_keeps_the_last_good_checkpoint(short: TrainingOptions) -> None:
     short.learning_rate, short.steps, short.save_every = 1e25, 6, 1
-    with pytest.raises(UserError, match=r"no longer a number since step \d: try a lower --learning-rate"):
+    with pytest.raises(UserError, match=r"no longer a number since step \d: begin another run with a lower"):
         train(short)
     weights = load_file(short.out / "last" / "model.safetensors")
     assert all(value.isfinite().all() for value in weights.values())
@@ -185,3 +211,8 @@ def test_damaged_checkpoint_is_refused(short: TrainingOptions) -> None:
     short.resume = True
     with pytest.raises(UserError, match="is damaged or does not fit"):
         train(short)
+
+
+def test_checkpoint_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"^cannot write weights.safetensors in .*"):
+        save_tensors({"a": torch.zeros(2)}, tmp_path / "missing" / "weights.safetensors")

@@ -106,6 +106,17 @@ def test_embeddings_are_where_training_begins(scenes: Path, tmp_path: Path, tiny
     assert not (tmp_path / "none").exists()
 
 
+@pytest.mark.parametrize(
+    ("flags", "changes"), [((), True), (("--augmentation",), True), (("--no-augmentation",), False)]
+)
+def test_augmentation_is_the_recipes_unless_a_flag_says_otherwise(
+    flags: tuple[str, ...], changes: bool, scenes: Path, tmp_path: Path, tiny_network: None
+) -> None:
+    assert train(scenes, tmp_path / "run", *flags) == 0
+    options = json.loads((tmp_path / "run" / "run.json").read_text())["options"]
+    assert options["augmentation"] is changes
+
+
 @pytest.mark.parametrize("tune", [False, True], ids=["frozen", "tuned"])
 def test_backbone_of_the_paper_trains_only_when_asked(
     tune: bool, scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -137,6 +148,7 @@ def test_backbone_of_the_paper_trains_only_when_asked(
         (("--recipe", "paper", "--word-types", "spacy"), "needs a network with word types and the modern recipe"),
         (("--preset", "paper"), "it needs --backbone-weights"),
         (("--tune-backbone",), "the small backbone always trains"),
+        (("--spacy-pipeline", "en_core_web_sm"), "goes with --word-types spacy"),
         (("--epochs", "3"), "give --epochs or --steps, not both"),
         (("--train-split", "holiday"), "holiday"),
     ],

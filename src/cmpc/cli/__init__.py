@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Sequence
 from types import ModuleType
+from typing import Any
 
 COMMANDS: dict[str, str] = {
     "segment": "masks of expressions in photos",
@@ -44,18 +45,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return _run(name, arguments[1:], debug)
 
 
-def _run(name: str, arguments: list[str], debug: bool) -> int:
+def parse(name: str, arguments: Sequence[str]) -> Any:
+    """The ``Options`` of a command, from its arguments.
+
+    Raises:
+        SystemExit: the arguments are wrong, or help was asked for.
+    """
     import tyro
 
+    module = _module(name)
+    # What may be None is so by default: nobody need type the word, and an optional bool becomes a pair of flags.
+    config = (tyro.conf.DisallowNone,)
+    return tyro.cli(module.Options, args=arguments, prog=f"cmpc {name}", description=module.__doc__, config=config)
+
+
+def _module(name: str) -> ModuleType:
+    return importlib.import_module(f"cmpc.cli.{name.replace('-', '_')}")
+
+
+def _run(name: str, arguments: list[str], debug: bool) -> int:
     from cmpc.errors import UsageError, UserError
 
-    module: ModuleType = importlib.import_module(f"cmpc.cli.{name.replace('-', '_')}")
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")  # what it says of a broken image, the error says better
     try:
-        options = tyro.cli(module.Options, args=arguments, prog=f"cmpc {name}", description=module.__doc__)
+        options = parse(name, arguments)
+        _module(name).run(options)
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else 2
-    try:
-        module.run(options)
     except UserError as error:
         if debug:
             raise
@@ -68,6 +84,12 @@ def _run(name: str, arguments: list[str], debug: bool) -> int:
         return 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:  # a full disk, a folder that nothing may be written to
+        if debug:
+            raise
+        where = "" if error.filename is None else f"{error.filename}: "
+        print(f"cmpc {name}: {where}{error.strerror or error}.", file=sys.stderr)
         return 1
     return 0
 

@@ -6,7 +6,6 @@ the same dataset, whatever the number of workers; an interrupted run continues w
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -41,13 +40,15 @@ def run(options: Options) -> None:
 
     from cmpc.blocks.baselines import baseline_table
     from cmpc.data.sources.blocks import Settings, make_blocks
+    from cmpc.processes import usable_cores
 
     rest = max(options.images // 20, 20)
     counts: dict[str, int] = {split: options.images if split == "train" else rest for split in options.split}
     settings = Settings(seed=options.seed, size=options.size, splits=counts)
-    workers = options.workers or len(os.sched_getaffinity(0))
+    workers = options.workers or usable_cores()
     columns = (TextColumn("rendering"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, transient=True) as bar:
+    progress_console = Console(stderr=True)
+    with Progress(*columns, console=progress_console, transient=True, disable=not progress_console.is_terminal) as bar:
         task = bar.add_task("", total=sum(counts.values()))
         info = make_blocks(options.out, settings, workers=workers, advance=lambda n: bar.advance(task, n))
     console = Console()

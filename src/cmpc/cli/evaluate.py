@@ -103,8 +103,8 @@ def run(options: Options) -> None:
         journal.finish()
     for table in report.terminal_tables():
         console.print(table)
-    console.print(f"protocol {options.protocol}: {DESCRIPTIONS[options.protocol]}", highlight=False)
-    console.print(f"reports in {out}", highlight=False)
+    console.print(f"protocol {options.protocol}: {DESCRIPTIONS[options.protocol]}", highlight=False, soft_wrap=True)
+    console.print(f"reports in {out}", highlight=False, soft_wrap=True, markup=False)
 
 
 def _default_folder(options: Options, dataset: str) -> Path:

@@ -77,7 +77,7 @@ def run(options: Options) -> None:
         failures = []
     else:
         failures = _save_many(segmenter, photos, expressions, options, console)
-    console.print(f"written: {options.out}", soft_wrap=True)
+    console.print(f"written: {options.out}", soft_wrap=True, markup=False)
     if failures:
         raise UserError(f"{len(failures)} of {len(photos)} photos failed, the others are done; first: {failures[0]}")
 
@@ -102,7 +102,7 @@ def _save_many(
     from cmpc.explanation.files import save_contact_sheet
 
     failures: list[str] = []
-    with Progress(console=console, transient=True) as progress:
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         explanations = _explanations(segmenter, photos, expressions, options.threshold, failures)
         tracked = progress.track(explanations, total=len(photos) * len(expressions), description="explaining")
         save_contact_sheet(tracked, options.out)

@@ -126,8 +126,11 @@ def run(options: Options) -> None:
     from cmpc.data.schema import DatasetInfo, check_output_folder, write_dataset
     from cmpc.data.sources.collection import file_hashes
     from cmpc.data.sources.published import PUBLISHED
+    from cmpc.errors import UsageError
 
     data = options.data
+    if isinstance(data, Own | Coco) and (not data.name.strip() or data.name in PUBLISHED):
+        raise UsageError(f"--name {data.name!r} is empty or the name of a benchmark: choose another.")
     check_output_folder(data.out)
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
@@ -188,11 +191,12 @@ def _collect(data: _Common, track: Track) -> Collection:
 
 def _print_summary(console: Console, info: DatasetInfo, out: Path) -> None:
     from rich.table import Table
+    from rich.text import Text
 
     from cmpc.data.sources.published import PUBLISHED, compare_with_published
 
     title = f"{info.name} ({PUBLISHED[info.name].title})" if info.name in PUBLISHED else info.name
-    table = Table("split", title=title, title_justify="left", box=None, pad_edge=False)
+    table = Table("split", title=Text(title), title_justify="left", box=None, pad_edge=False)
     for name in ("objects", "expressions", "images"):
         table.add_column(name, justify="right")
     if info.name in PUBLISHED:
@@ -206,4 +210,4 @@ def _print_summary(console: Console, info: DatasetInfo, out: Path) -> None:
     console.print(table)
     if info.missing_images:
         console.print(f"{len(info.missing_images):,} images were missing; their objects are left out.")
-    console.print(f"written to {out}", soft_wrap=True, highlight=False)
+    console.print(f"written to {out}", soft_wrap=True, highlight=False, markup=False)

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from cmpc.segmenter import Segmenter
 
 PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
+RESULT_SUFFIXES = (".overlay.png", ".mask.png")
+"""What earlier runs wrote beside the photos of a folder is none of them."""
 
 
 @dataclass
@@ -31,7 +33,9 @@ class Options:
     arguments: Annotated[
         tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="PHOTO [PHOTO ...] EXPRESSION ...")
     ]
-    """Photos first, then expressions. A photo is a file, a folder of photos, or a text file with one path a line."""
+    """Photos first, then expressions. A photo is a file, a folder of photos, or a text file (.txt) with one path a
+    line. An argument that exists or ends like a photo is one, but the last is an expression even where a folder has its
+    name."""
     model: str
     """Folder of the model, or its name on the Hugging Face hub."""
     out: Path
@@ -45,16 +49,26 @@ class Options:
 def run(options: Options) -> None:
     """Segments every photo with every expression; a broken photo among several does not stop the others."""
     photos, expressions = split_arguments(options.arguments)
+    if not 0 <= options.threshold <= 1:
+        raise UsageError(f"--threshold must lie between 0 and 1, got {options.threshold}.")
+    if options.out.exists() and not options.out.is_dir():
+        raise UserError(f"{options.out} is a file: give a folder with --out.")
     start = time.perf_counter()
     from rich.console import Console
 
+    from cmpc.data.vocabulary import tokenize
     from cmpc.devices import choose_device
     from cmpc.segmenter import Segmenter
 
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     segmenter = Segmenter.load(options.model, device=choose_device(options.device))
+    max_words = segmenter.model.config.max_words
     for expression in expressions:
         segmenter.words(expression)
+        if len(tokenize(expression)) > max_words:
+            console.print(
+                f"The model reads only the first {max_words} words of {expression!r}.", style="yellow", markup=False
+            )
         if unknown := segmenter.vocabulary.unknown_words(expression):
             names = ", ".join(repr(word) for word in unknown)
             console.print(
@@ -67,8 +81,10 @@ def run(options: Options) -> None:
             _segment(segmenter, photo, name, expressions, options, console)
         except UserError as error:
             failures.append(str(error))
+            if len(photos) > 1:
+                console.print(f"{photo}: failed: {error}", style="yellow", markup=False)
     if len(failures) < len(photos):
-        console.print(f"results in {options.out}")
+        console.print(f"results in {options.out}", markup=False)
     if len(photos) > 1 and failures:
         raise UserError(f"{len(failures)} of {len(photos)} photos failed, the others are done; first: {failures[0]}")
     if failures:
@@ -76,37 +92,59 @@ def run(options: Options) -> None:
 
 
 def split_arguments(arguments: Sequence[str]) -> tuple[list[Path], list[str]]:
-    """Photos and expressions: the first argument is a photo, and so are those after it that exist or look like one."""
+    """Photos and expressions: the first argument is a photo, and so are those after it that exist or look like one.
+
+    The last one may be an expression that happens to be the name of a folder.
+
+    Raises:
+        UsageError: there is no photo or no expression.
+        UserError: a photo, or one of a list, is missing, or a folder holds none.
+    """
     photos: list[Path] = []
     rest = list(arguments)
-    while rest and (not photos or _looks_like_photo(rest[0])):
+    while rest and rest[0].strip() and (not photos or _looks_like_photo(rest[0], last=len(rest) == 1)):
         photos += _photos(Path(rest.pop(0)))
-    if not rest:
+    if not photos or not rest:
         raise UsageError("say what to look for: cmpc segment PHOTO 'EXPRESSION' ['MORE' ...] --out FOLDER.")
     return photos, rest
 
 
-def _looks_like_photo(argument: str) -> bool:
-    return bool(argument.strip()) and (Path(argument).exists() or argument.lower().endswith(PHOTO_SUFFIXES))
+def _looks_like_photo(argument: str, *, last: bool) -> bool:
+    try:
+        exists = Path(argument).is_file() or (Path(argument).is_dir() and not last)
+    except OSError:  # an expression that is too long for a file's name
+        exists = False
+    return exists or argument.lower().endswith(PHOTO_SUFFIXES)
 
 
 def _photos(path: Path) -> list[Path]:
     if path.is_dir():
-        found = sorted(file for file in path.iterdir() if file.suffix.lower() in PHOTO_SUFFIXES)
+        found = sorted(
+            file
+            for file in path.iterdir()
+            if file.suffix.lower() in PHOTO_SUFFIXES and not file.name.endswith(RESULT_SUFFIXES)
+        )
         if not found:
             raise UserError(f"the folder {path} holds no photo ({', '.join(PHOTO_SUFFIXES)}).")
         return found
     if not path.exists():
         raise UserError(f"there is no photo {path}: give a file, a folder, or a text file with one path a line.")
     if path.suffix.lower() == ".txt":
-        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-        listed = [path.parent / line for line in lines]
-        if missing := [str(file) for file in listed if not file.is_file()]:
-            raise UserError(
-                f"{len(missing)} of {len(listed)} photos listed in {path} are missing (first: {missing[0]})."
-            )
-        return listed
+        return _listed_photos(path)
     return [path]
+
+
+def _listed_photos(path: Path) -> list[Path]:
+    try:
+        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").split("\n")]
+    except UnicodeDecodeError:
+        raise UserError(f"{path} is not a list of photos: it is not UTF-8 text with one path a line.") from None
+    listed = [path.parent / line for line in lines if line]
+    if not listed:
+        raise UserError(f"{path} lists no photo: write one path a line.")
+    if missing := [str(file) for file in listed if not file.is_file()]:
+        raise UserError(f"{len(missing)} of {len(listed)} photos listed in {path} are missing (first: {missing[0]}).")
+    return listed
 
 
 def _names(photos: Sequence[Path]) -> dict[str, Path]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from cmpc.data.vocabulary import Vocabulary
+    from cmpc.interop.embeddings import WordEmbeddings
 
 
 @dataclass
@@ -38,6 +39,7 @@ class Options:
 def run(options: Options) -> None:
     """Writes the vocabulary and the embeddings and prints what they hold."""
     from cmpc.data.vocabulary import Vocabulary
+    from cmpc.interop.embeddings import save_matrix
 
     _check(options)
     if options.file is not None:
@@ -46,11 +48,17 @@ def run(options: Options) -> None:
         vocabulary = _collect(options.data, options.splits, options.minimum_count)
     repeated = len(vocabulary) - len(vocabulary.ids)
     note = f" ({repeated} lines repeat a word: its last line counts)" if repeated else ""
+    embeddings = None if options.glove is None else _read_embeddings(vocabulary, options.glove, options.seed)
     if options.out is not None:
         vocabulary.save(options.out)
         print(f"{len(vocabulary):,} words written to {options.out}{note}")
-    if options.glove is not None and options.embeddings_out is not None:
-        _make_embeddings(vocabulary, options.glove, options.embeddings_out, options.seed)
+    if embeddings is not None and options.glove is not None and options.embeddings_out is not None:
+        save_matrix(options.embeddings_out, embeddings.matrix)
+        words, channels = embeddings.matrix.shape
+        print(
+            f"{embeddings.found:,} of {embeddings.words:,} words found in {options.glove.name}; "
+            f"{words:,} x {channels} embeddings written to {options.embeddings_out}"
+        )
 
 
 def _check(options: Options) -> None:
@@ -66,6 +74,8 @@ def _check(options: Options) -> None:
         raise UsageError("the name given with --embeddings-out must end in .npy.")
     if options.minimum_count < 1:
         raise UsageError("--minimum-count must be at least 1.")
+    if options.seed < 0:
+        raise UsageError("--seed must not be negative.")
     if options.file is not None and (options.splits or options.minimum_count > 1):
         raise UsageError("--splits and --minimum-count choose words of --data and mean nothing with --file.")
 
@@ -73,7 +83,7 @@ def _check(options: Options) -> None:
 def _collect(folders: Sequence[Path], splits: Sequence[str], minimum_count: int) -> Vocabulary:
     from cmpc.data.schema import PreparedDataset
     from cmpc.data.vocabulary import Vocabulary
-    from cmpc.errors import UsageError
+    from cmpc.errors import UsageError, UserError
 
     expressions: list[str] = []
     for folder in folders:
@@ -83,23 +93,20 @@ def _collect(folders: Sequence[Path], splits: Sequence[str], minimum_count: int)
             raise UsageError(f"{folder} has no training split; choose from {', '.join(dataset.splits)} with --splits.")
         for split in chosen:
             expressions.extend(text for row in dataset.read(split) for text in row.expressions)
-    return Vocabulary.from_expressions(expressions, minimum_count)
+    vocabulary = Vocabulary.from_expressions(expressions, minimum_count)
+    if len(vocabulary) == len(Vocabulary.from_expressions([])):
+        raise UserError(f"no word occurs {minimum_count:,} times: give a smaller --minimum-count.")
+    return vocabulary
 
 
-def _make_embeddings(vocabulary: Vocabulary, glove: Path, out: Path, seed: int) -> None:
+def _read_embeddings(vocabulary: Vocabulary, glove: Path, seed: int) -> WordEmbeddings:
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from cmpc.interop.embeddings import read_glove, save_matrix
+    from cmpc.interop.embeddings import read_glove
 
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("reading GloVe", total=glove.stat().st_size if glove.is_file() else None)
-        embeddings = read_glove(glove, vocabulary, seed=seed, advance=lambda count: progress.advance(task, count))
-    save_matrix(out, embeddings.matrix)
-    words, channels = embeddings.matrix.shape
-    print(
-        f"{embeddings.found:,} of {embeddings.words:,} words found in {glove.name}; "
-        f"{words:,} x {channels} embeddings written to {out}"
-    )
+        return read_glove(glove, vocabulary, seed=seed, advance=lambda count: progress.advance(task, count))

@@ -42,6 +42,7 @@ class Options:
 
 def run(options: Options) -> None:
     """Serves the page until Ctrl-C or a signal to terminate; either way nothing of the visitors is left."""
+    signal.signal(signal.SIGTERM, _stop)
     service = make_service(options)
     from rich.console import Console
 
@@ -52,7 +53,6 @@ def run(options: Options) -> None:
     examples = read_examples(options.examples) if options.examples else []
     with served(service, examples, host=options.host, port=options.port, open_browser=options.open) as address:
         console.print(f"The page is at {address} (Ctrl-C ends it).")
-        signal.signal(signal.SIGTERM, _stop)
         while True:
             time.sleep(3600)
 

@@ -30,7 +30,8 @@ def read_image(source: str | Path | bytes, exif_rotation: bool = False) -> np.nd
         uint8 (H, W, 3), RGB, 0..255.
 
     Raises:
-        UserError: the file is missing, is no image, is cut short or has more than ``MAX_PIXELS`` pixels.
+        UserError: the file is missing, is no image, is cut short, holds floating-point numbers or has more than
+            ``MAX_PIXELS`` pixels.
     """
     name, data = _read(source)
     image_size(data, name=name)
@@ -58,7 +59,7 @@ def image_size(source: str | Path | bytes, *, name: str | None = None) -> tuple[
     name = name or _name(source)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            warnings.simplefilter("ignore")  # of its size, and of metadata that nobody here reads
             with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
                 width, height = image.size
     except Image.DecompressionBombError:
@@ -73,7 +74,13 @@ def image_size(source: str | Path | bytes, *, name: str | None = None) -> tuple[
 
 
 def from_pillow(image: Image.Image, exif_rotation: bool = True) -> np.ndarray:
-    """RGB pixels of a PIL image, by the rules of ``read_image``: uint8 (H, W, 3)."""
+    """RGB pixels of a PIL image, by the rules of ``read_image``: uint8 (H, W, 3).
+
+    Raises:
+        ValueError: its pixels are floating-point numbers (mode F), whose range is not known.
+    """
+    if image.mode == "F":
+        raise ValueError("an image must have 8 or 16 bits a channel, got floating-point numbers (PIL's mode F)")
     if exif_rotation:
         image = ImageOps.exif_transpose(image)
     if image.mode.startswith("I;16") or image.mode == "I":
@@ -113,6 +120,8 @@ def _decode_with_pillow(data: bytes, name: str, exif_rotation: bool) -> np.ndarr
             warnings.simplefilter("ignore")
             image: Image.Image = Image.open(io.BytesIO(data))
             image.load()
+            if image.mode == "F":
+                raise UserError(f"the image {name} has floating-point pixels: save it with 8 or 16 bits a channel.")
             return from_pillow(image, exif_rotation)
     except (OSError, ValueError, SyntaxError, EOFError):
         raise UserError(f"the image {name} is damaged: its pixels cannot be decoded.") from None

@@ -199,6 +199,11 @@ class PreparedDataset:
         try:
             return (self.image_folder / row.image).read_bytes()
         except OSError as error:
+            if not self.image_folder.is_dir():
+                raise UserError(
+                    f"the image folder {self.image_folder} of {self.folder} is missing: "
+                    "give the one that holds the images now with --images."
+                ) from None
             raise UserError(f"cannot read the image {self.image_folder / row.image}: {error.strerror}.") from None
 
     @cached_property
@@ -258,9 +263,13 @@ def check_output_folder(folder: str | Path) -> None:
     """Refuses a place where writing a dataset would destroy something that is not a prepared dataset.
 
     Raises:
-        UserError: ``folder`` is a file, or a folder with other files in it.
+        UserError: ``folder`` is a file, the current folder, or a folder with other files in it.
     """
     folder = Path(folder)
+    if folder.resolve() == Path.cwd():
+        raise UserError(
+            f"{folder.resolve()} is the current folder, which cannot be replaced: give a new folder with --out."
+        )
     if folder.is_dir():
         foreign = sorted(entry.name for entry in folder.iterdir() if not _OWN_FILES.fullmatch(entry.name))
         if foreign:

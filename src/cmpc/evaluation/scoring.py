@@ -6,9 +6,7 @@ what such a process loads: it must not import torch.
 
 from __future__ import annotations
 
-import os
 import signal
-import threading
 from collections.abc import Iterable, Iterator
 from concurrent.futures import (
     FIRST_COMPLETED,
@@ -21,7 +19,7 @@ from concurrent.futures import (
 )
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from multiprocessing import get_context, parent_process
+from multiprocessing import get_context
 from typing import TYPE_CHECKING, NamedTuple
 
 import cv2
@@ -33,6 +31,7 @@ from cmpc.errors import UserError
 from cmpc.evaluation.crf import refine
 from cmpc.evaluation.metrics import Overlap, overlap
 from cmpc.evaluation.protocols import Protocol, mask_from_logits, mask_from_marginals
+from cmpc.processes import end_with_parent, usable_cores
 
 if TYPE_CHECKING:
     from cmpc.evaluation.prediction import Prediction
@@ -90,7 +89,7 @@ class ScoringPool:
         """
         self._protocol = protocol
         self._crf = crf
-        workers = workers or _cores()
+        workers = workers or usable_cores()
         self._most_waiting = 4 * workers
         self._executor: Executor
         if crf:
@@ -133,18 +132,4 @@ class ScoringPool:
 def _prepare_process() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that evaluates
     cv2.setNumThreads(1)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    """A killed parent cannot end its processes: each waits for that itself."""
-    parent = parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
-
-
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    end_with_parent()

@@ -20,13 +20,13 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from cmpc.data.vocabulary import Vocabulary
 from cmpc.errors import UsageError, UserError
 from cmpc.files import atomic_file, atomic_folder
-from cmpc.model_folder import load_model_folder, write_model_files
+from cmpc.model_folder import load_model_folder, save_tensors, write_model_files
 from cmpc.models import ReferringNetwork
 from cmpc.training.optimizers import load_optimizer_tensors, optimizer_tensors
 
@@ -105,7 +105,7 @@ class RunFolder:
         tensors |= {f"sums/{name}": value.cpu().contiguous() for name, value in state.sums.items()}
         with atomic_folder(self.last) as folder:
             write_model_files(folder, model, vocabulary)
-            save_file(tensors, folder / STATE_TENSORS)
+            save_tensors(tensors, folder / STATE_TENSORS)
             values = {"step": state.step, "best": state.best, "seconds": state.seconds}
             (folder / STATE_VALUES).write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
 

@@ -79,7 +79,8 @@ class TrainingOptions:
     learning_rate: float | None = None
     """Highest learning rate (modern: 1.5e-3, paper: 2.5e-4)."""
     augmentation: bool | None = None
-    """Mirror (with the words), scale and recolour the photos at random (modern: True, paper: False)."""
+    """Mirror (with the words), scale and recolour the photos at random; by default as the recipe says (modern: yes,
+    paper: no)."""
     image_size: int | None = None
     """Side of the network's square input in pixels; by default the preset's (small: 192, paper: 320)."""
     seed: int = 0
@@ -269,6 +270,8 @@ def _check_network(options: TrainingOptions) -> None:
         raise UsageError("--word-types spacy needs a network with word types and the modern recipe.")
     if options.word_types == "spacy" and options.preset == "paper" and options.recipe is None:
         raise UsageError("--word-types spacy needs --recipe modern: the paper's learns the types without labels.")
+    if options.spacy_pipeline is not None and options.word_types != "spacy":
+        raise UsageError("--spacy-pipeline goes with --word-types spacy.")
     if options.preset != "small" and not options.backbone_weights and not options.tune_backbone:
         raise UsageError(
             "the paper's backbone does not train, so it needs --backbone-weights FILE (or the word random, to try)."

@@ -69,8 +69,8 @@ class Meters:
 def not_finite(step: int) -> UserError:
     """The error of a run that has diverged."""
     return UserError(
-        f"the loss is no longer a number since step {step:,}: try a lower --learning-rate or --precision 32; the last "
-        "good checkpoint is kept."
+        f"the loss is no longer a number since step {step:,}: begin another run with a lower --learning-rate or "
+        "--precision 32; checkpoints of this one are from before."
     )
 
 

@@ -6,7 +6,7 @@ import hashlib
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 
@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from rich.console import Console
 from torch.utils.data import DataLoader, Sampler
+from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 from cmpc.data.augmentation import Augmentation
 from cmpc.data.dataset import Batch, ReferringImages, collate, prepare_worker
@@ -68,6 +69,8 @@ def train(options: TrainingOptions, console: Console | None = None) -> TrainingR
     plan = Plan.of(options)
     run = RunFolder(options.out)
     before = run.check(resume=options.resume)
+    if before is not None and options.precision == "auto":  # trying the device out again might end otherwise
+        options = replace(options, precision=before.get("options", {}).get("precision", "auto"))
     data = PreparedDataset.open(options.data, options.images)
     vocabulary = _vocabulary(options, data)
     embeddings = _embeddings(options, vocabulary)
@@ -177,8 +180,8 @@ def train(options: TrainingOptions, console: Console | None = None) -> TrainingR
     wrapped.train()
     began, seconds_before = time.monotonic(), state.seconds
     mark, mark_step, saved_step = began, state.step, state.step
-    with log or nullcontext(), Interruption() as interruption:
-        for batch in _one_sentence_errors(batches):
+    with log or nullcontext(), Interruption() as interruption, _loading(batches) as loaded:
+        for batch in loaded:
             # Whatever a step draws at random depends on seed, step and device alone: there is no random state to
             # restore.
             torch.manual_seed(
@@ -220,7 +223,8 @@ def train(options: TrainingOptions, console: Console | None = None) -> TrainingR
                 and (last_step or _ends_epochs(state.step, options, plan, visits))
                 and not stop
             ):
-                scores = validate(objective, _one_sentence_errors(validation_batches), fabric)
+                with _loading(validation_batches) as loaded_validation:
+                    scores = validate(objective, loaded_validation, fabric)
                 row = {"step": state.step, "epoch": state.step * plan.batch_images / visits, **asdict(scores)}
                 row["seconds"] = seconds_before + time.monotonic() - began
                 meters.read(fabric)
@@ -319,13 +323,21 @@ def _loader(dataset: ReferringImages, sampler: Sampler[list[Visit]], options: Tr
     )
 
 
-def _one_sentence_errors(batches: DataLoader[Batch]) -> Iterator[Batch]:
-    """The batches; an error of a loading process is raised as it was there, where PyTorch puts a traceback in its
-    text."""
+@contextmanager
+def _loading(batches: DataLoader[Batch]) -> Iterator[Iterator[Batch]]:
+    """The batches, loaded ahead in processes that end with the block, however it ends.
+
+    The processes ignore signals, so whoever leaves them behind waits for them at its own end, without end. An error in
+    one of them is raised as it was there, where PyTorch puts a traceback in its text.
+    """
+    loaded = iter(batches)
     try:
-        yield from batches
+        yield loaded
     except UserError as error:
         raise type(error)(str(error).rpartition(f"{type(error).__name__}: ")[2].strip()) from None
+    finally:
+        if isinstance(loaded, _MultiProcessingDataLoaderIter):
+            loaded._shutdown_workers()  # its destructor, which a traceback can keep from running
 
 
 def _summary(

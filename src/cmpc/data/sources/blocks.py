@@ -10,11 +10,12 @@ import gzip
 import json
 import os
 import shutil
+import signal
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from cmpc.data.masks import box_of, decode_mask, encode_mask
 from cmpc.data.schema import DatasetInfo, PreparedDataset, ReferredObject, write_dataset
 from cmpc.errors import UsageError, UserError
 from cmpc.files import atomic_file
+from cmpc.processes import end_with_parent
 
 CHUNK = 50
 """Images that are made and recorded together; an interrupted run loses no more than the chunks at work."""
@@ -167,6 +169,8 @@ def make_blocks(
     out = Path(out)
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         return _existing(out, settings)
+    if out.resolve() == Path.cwd():
+        raise UserError(f"{out} is the current folder, which cannot be replaced: give a new folder with --out.")
     partial = out.with_name(f".{out.name}.partial")
     if _read_settings(partial) != asdict(settings):
         if partial.exists():
@@ -234,17 +238,27 @@ def _make_chunks(
         for split, start in missing:
             advance(_make_chunk(partial, settings, split, start))
         return
+    others = set(active_children())
     with (
         _one_thread_each(),
-        ProcessPoolExecutor(min(workers, len(missing)), mp_context=get_context("spawn")) as pool,
+        ProcessPoolExecutor(
+            min(workers, len(missing)), mp_context=get_context("spawn"), initializer=_prepare_process
+        ) as pool,
     ):
         futures = [pool.submit(_make_chunk, partial, settings, split, start) for split, start in missing]
         try:
             for future in as_completed(futures):
                 advance(future.result())
-        except BaseException:
+        except BaseException:  # nobody waits for chunks that are at work
             pool.shutdown(wait=False, cancel_futures=True)
+            for process in set(active_children()) - others:
+                process.terminate()
             raise
+
+
+def _prepare_process() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that started this one
+    end_with_parent()
 
 
 def _make_chunk(partial: Path, settings: Settings, split: str, start: int) -> int:

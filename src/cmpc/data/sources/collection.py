@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Any, TypeVar
+from typing import Any, TypeGuard, TypeVar
 
 from cmpc.data.images import image_size, read_image
 from cmpc.data.schema import ReferredObject
@@ -113,7 +113,7 @@ def image_name(value: object) -> str:
     Raises:
         ValueError: it is no such path.
     """
-    if not isinstance(value, str) or not value or "\0" in value:
+    if not is_text(value) or not value or "\0" in value:
         raise ValueError("its image is not the name of a file")
     path = PurePosixPath(value)
     if path.is_absolute() or ".." in path.parts:
@@ -129,9 +129,20 @@ def expression_texts(value: object) -> tuple[str, ...]:
     """
     if not isinstance(value, list) or not value:
         raise ValueError("it has no expressions")
-    if not all(isinstance(text, str) and text.strip() for text in value):
+    if not all(is_text(text) and text.strip() for text in value):
         raise ValueError("an expression is empty or is not text")
     return tuple(text.strip() for text in value)
+
+
+def is_text(value: object) -> TypeGuard[str]:
+    """Whether the value is text that a file can hold: JSON can name halves of characters, which no file can."""
+    if not isinstance(value, str):
+        return False
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def read_json(path: Path) -> Any:

@@ -21,6 +21,7 @@ from cmpc.data.sources.collection import (
     expression_texts,
     find_image_folder,
     image_name,
+    is_text,
     no_progress,
 )
 from cmpc.data.vocabulary import tokenize
@@ -144,10 +145,10 @@ def _line(number: int, content: str) -> _Line:
         raise ValueError(f"the split {split!r} is not a name of letters, digits, '_', '+' and '.'")
     expressions = _expressions(values)
     ref_id = values.get("id", number)
-    if not isinstance(ref_id, str | int) or isinstance(ref_id, bool):
+    if not (is_text(ref_id) or isinstance(ref_id, int)) or isinstance(ref_id, bool):
         raise ValueError("the id is neither text nor a whole number")
     category = values.get("category", "")
-    if not isinstance(category, str):
+    if not is_text(category):
         raise ValueError("the category is not text")
     return _Line(
         number=number,
@@ -173,7 +174,7 @@ def _groups(values: dict[str, Any], count: int) -> tuple[str, ...]:
     if "group" in values and "groups" in values:
         raise ValueError("give either group or groups")
     groups = [values["group"]] * count if "group" in values else values.get("groups", [])
-    if not isinstance(groups, list) or not all(isinstance(group, str) and group for group in groups):
+    if not isinstance(groups, list) or not all(is_text(group) and group for group in groups):
         raise ValueError("groups are names, one for each expression")
     if groups and len(groups) != count:
         raise ValueError(f"there are {len(groups)} groups for {count} expressions")
