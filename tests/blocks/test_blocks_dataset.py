@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import functools
 import json
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -123,6 +127,39 @@ def test_interrupted_run_leaves_nothing_that_looks_whole_and_is_continued(
     assert {split for split, _ in again} == {"test", "test_unseen"}
     assert content(out) == content(folder)
     assert [entry.name for entry in tmp_path.iterdir()] == ["data"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)])
+def test_processes_end_with_the_command(tmp_path: Path, number: signal.Signals, status: int) -> None:
+    program = (
+        "import signal, sys; from cmpc.cli import main; "
+        "signal.signal(signal.SIGINT, signal.default_int_handler); "  # ignored where tests run in the background
+        "sys.exit(main(sys.argv[1:]))"
+    )
+    arguments = ["--images", "200", "--split", "train", "--size", "1024", "--workers", "2", "--out", tmp_path / "data"]
+    run = subprocess.Popen(
+        [sys.executable, "-c", program, "blocks", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    partial = tmp_path / ".data.partial"
+    while run.poll() is None and not list(partial.glob("images/*/*.jpg")):
+        time.sleep(0.05)
+    run.send_signal(number)
+    output, _ = run.communicate()  # ends when every process that could write has ended
+    assert run.returncode == status, output
+    assert "Traceback" not in output
+    assert not list(partial.glob("parts/*.gz"))  # nobody waited for the images at work
+    assert not (tmp_path / "data").exists()
+
+
+def test_current_folder_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="is the current folder"):
+        make_blocks(".", SETTINGS)
+    assert not list(tmp_path.iterdir())
 
 
 def test_interrupted_run_with_other_settings_is_started_anew(folder: Path, tmp_path: Path) -> None:

@@ -60,7 +60,7 @@ def scenes(tmp_path: Path) -> list[Path]:
 @pytest.fixture
 def service(tiny_model_folder: Path) -> Service:
     """A service with one model of random weights, which has seen nothing yet."""
-    return Service(Models({"tiny": tiny_model_folder}), Limits(seconds=30))
+    return Service(Models({"tiny": tiny_model_folder}), Limits(seconds=600))
 
 
 @pytest.fixture(scope="session")
@@ -86,7 +86,7 @@ def page_service(tiny_model_folder: Path, tmp_path_factory: pytest.TempPathFacto
     models = tmp_path_factory.mktemp("shelf")
     for name in ("small", "large"):
         shutil.copytree(tiny_model_folder, models / name)
-    limits = Limits(file_megabytes=2, megapixels=1, expressions=3, characters=60, waiting=1)
+    limits = Limits(file_megabytes=2, megapixels=1, expressions=3, characters=60, waiting=1, seconds=600)
     return make_service(Options(models=models, device="cpu", limits=limits))
 
 

@@ -79,6 +79,25 @@ def test_files_of_the_machine_cannot_be_asked_for(api_address: str, photo: Path)
     assert "man" not in answer
 
 
+@pytest.mark.parametrize("place", ["photo", "expressions"])
+def test_web_addresses_are_not_fetched(
+    api_address: str, photo: Path, place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fetched: list[str] = []
+
+    async def fetch(address: str, **_: Any) -> str:
+        fetched.append(address)
+        return str(photo)
+
+    monkeypatch.setattr("gradio.processing_utils.async_ssrf_protected_download", fetch)
+    named = {"path": "https://example.org/photo.jpg", "meta": {"_type": "gradio.FileData"}}
+    arguments = [named, "man"] if place == "photo" else [None, [named]]
+    endpoint = f"{api_address}gradio_api/call/segment"
+    event = httpx.post(endpoint, json={"data": [*arguments, 0.5, ""]}).json()["event_id"]
+    assert "fetches no photos from the web" in httpx.get(f"{endpoint}/{event}").text
+    assert not fetched
+
+
 def test_port_that_is_taken_is_named(service: Service) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

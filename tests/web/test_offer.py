@@ -104,18 +104,26 @@ def test_limits_are_options_of_the_command() -> None:
 def test_command_serves_until_it_is_ended_and_leaves_nothing(
     tmp_path: Path, tiny_model_folder: Path, end: signal.Signals
 ) -> None:
-    program = "import sys; from cmpc.cli import _run; sys.exit(_run('web', sys.argv[1:], False))"
+    program = (
+        "import signal, sys; from cmpc.cli import main; "
+        "signal.signal(signal.SIGINT, signal.default_int_handler); "  # ignored where tests run in the background
+        "sys.exit(main(sys.argv[1:]))"
+    )
     page = subprocess.Popen(
-        [sys.executable, "-c", program, "--model", str(tiny_model_folder), "--device", "cpu"],
+        [sys.executable, "-c", program, "web", "--model", str(tiny_model_folder), "--device", "cpu"],
         env={**os.environ, "TMPDIR": str(tmp_path)},
         stderr=subprocess.PIPE,
         text=True,
     )
-    assert page.stderr is not None
-    line = page.stderr.readline()
-    assert list(tmp_path.glob("cmpc-web-*"))
-    with urllib.request.urlopen(line.split()[4]) as answer:
-        assert answer.status == 200
-    page.send_signal(end)
-    assert page.wait() == (130 if end == signal.SIGINT else 143)
+    try:
+        assert page.stderr is not None
+        line = next(line for line in page.stderr if line.startswith("The page is at"))
+        assert list(tmp_path.glob("cmpc-web-*"))
+        with urllib.request.urlopen(line.split()[4]) as answer:
+            assert answer.status == 200
+        page.send_signal(end)
+        page.communicate()
+    finally:
+        page.kill()
+    assert page.returncode == (130 if end == signal.SIGINT else 143)
     assert not list(tmp_path.glob("cmpc-web-*"))

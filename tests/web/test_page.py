@@ -75,7 +75,6 @@ def test_threshold_changes_the_masks_without_the_network(
     monkeypatch.setattr(network, "encode_image", fail)
     monkeypatch.setattr(network, "comprehend", fail)
     visitor.move_threshold(threshold)
-    visitor.page.wait_for_timeout(500)  # the files follow the picture
     after = visitor.results()["predictions"][0]
     assert after["threshold"] == threshold
     assert after["area"] == int((probability >= threshold).sum()) != before
@@ -158,7 +157,8 @@ def test_new_photo_clears_the_old_answer(open_page: OpenPage, scenes: list[Path]
     visitor.ask("the left man")
     visitor.page.get_by_label("Remove Image").click()
     visitor.page.locator("#picture img").wait_for(state="detached")
-    assert not visitor.legend
+    visitor.page.locator("ul.legend").wait_for(state="detached")
+    visitor.says("Give a photo")
     visitor.give(scenes[1])
     assert visitor.page.locator("#picture img").count() == 0
 
@@ -206,6 +206,6 @@ def test_file_that_is_too_large_is_answered_with_a_sentence(
     with scenes[0].open("ab") as file:
         file.truncate(20_000_000)
     visitor.page.locator("#photo input[type=file]").set_input_files(scenes[0])
-    visitor.page.get_by_test_id("toast-body").wait_for()
-    assert "exceed the maximum allowed size" in visitor.page.get_by_test_id("toast-body").inner_text()
+    toast = visitor.page.get_by_test_id("toast-body")
+    toast.filter(has_text="exceed the maximum allowed size").wait_for()
     screenshot(visitor.page, "file-too-large")

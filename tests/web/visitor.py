@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+_ANSWER = (("#picture img", "src"), ("#files a", "href"))
+"""What shows that the masks and the files of an answer are others: a selector and a property of the element."""
+
 
 @dataclass
 class Visitor:
@@ -19,7 +22,7 @@ class Visitor:
         """Uploads a file as the photo, and waits for what the page says about it."""
         before = self.message
         self.page.locator("#photo input[type=file]").set_input_files(photo)
-        self.page.wait_for_function("before => document.querySelector('#message p').innerText !== before", arg=before)
+        self._changed("#message p", "innerText", before)
 
     def ask(self, text: str) -> None:
         """Writes expressions, presses the button and waits for the files, which come last."""
@@ -70,9 +73,21 @@ class Visitor:
         return read
 
     def move_threshold(self, value: float) -> None:
-        """Writes a threshold into the slider's number and waits for the new masks."""
-        before = self.page.locator("#picture img").get_attribute("src")
+        """Writes a threshold into the slider's number and waits for the new masks and, after them, files."""
+        picture, file = (self.page.locator(place).first.evaluate(f"one => one.{what}") for place, what in _ANSWER)
         number = self.page.locator("#threshold input[type=number]")
         number.fill(str(value))
         number.press("Tab")
-        self.page.wait_for_function("before => document.querySelector('#picture img').src !== before", arg=before)
+        for (place, what), before in zip(_ANSWER, (picture, file), strict=True):
+            self._changed(place, what, before)
+
+    def other_picture(self, before: str) -> None:
+        """Waits until the picture comes from another address than before."""
+        self._changed("#picture img", "src", before)
+
+    def _changed(self, place: str, what: str, before: str) -> None:
+        """Waits until a property of the first element of a place is there and another than before."""
+        self.page.wait_for_function(
+            "([place, what, before]) => ![undefined, before].includes(document.querySelector(place)?.[what])",
+            arg=[place, what, before],
+        )

@@ -18,6 +18,7 @@ from cmpc.web.examples import Example
 from cmpc.web.photo_input import photo_input
 from cmpc.web.service import Answer, Service
 from cmpc.web.stages import STAGE_NAMES
+from cmpc.web.uploads import UploadsOnly
 
 MASKS, STAGES = "masks", "stages"
 """The two tabs of the answer."""
@@ -45,7 +46,7 @@ def build_page(service: Service, downloads: Downloads, examples: Sequence[Exampl
         downloads: where files for visitors are written.
         examples: pictures to choose from.
     """
-    with gr.Blocks(title=texts.TITLE, analytics_enabled=False, delete_cache=(600, KEPT_SECONDS)) as page:
+    with UploadsOnly(title=texts.TITLE, analytics_enabled=False, delete_cache=(600, KEPT_SECONDS)) as page:
         _Page(service, downloads, examples).build()
         api.add_endpoints(service, downloads)
     return page
