@@ -17,7 +17,7 @@ from cmpc.data.vocabulary import Vocabulary
 from cmpc.drawing import PALETTE, overlay
 from cmpc.evaluation.crf import refine
 from cmpc.evaluation.evaluate import Evaluation, evaluation_mode
-from cmpc.evaluation.prediction import Prediction, predict
+from cmpc.evaluation.inference import SampleLogits, predict
 from cmpc.evaluation.protocols import mask_from_logits, mask_from_marginals
 from cmpc.evaluation.samples import Sample
 from cmpc.evaluation.scoring import sigmoid
@@ -94,7 +94,7 @@ def write_contact_sheet(
         sheet.save(file, format="PNG")
 
 
-def _mask(prediction: Prediction, evaluation: Evaluation) -> NDArray[np.bool_]:
+def _mask(prediction: SampleLogits, evaluation: Evaluation) -> NDArray[np.bool_]:
     row, protocol = prediction.sample.row, evaluation.protocol
     if not evaluation.with_crf:
         return mask_from_logits(prediction.logits, row.height, row.width, protocol)

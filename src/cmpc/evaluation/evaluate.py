@@ -12,9 +12,9 @@ from cmpc.data.schema import PreparedDataset
 from cmpc.data.vocabulary import Vocabulary
 from cmpc.errors import UsageError, UserError
 from cmpc.evaluation.crf import require_crf
+from cmpc.evaluation.inference import predict
 from cmpc.evaluation.journal import Journal
 from cmpc.evaluation.metrics import ScoreTable
-from cmpc.evaluation.prediction import predict
 from cmpc.evaluation.protocols import Protocol
 from cmpc.evaluation.samples import Sample, keep_samples, samples_by_image
 from cmpc.evaluation.scoring import ScoredSample, ScoringPool

@@ -34,7 +34,7 @@ from cmpc.evaluation.protocols import Protocol, mask_from_logits, mask_from_marg
 from cmpc.processes import end_with_parent, usable_cores
 
 if TYPE_CHECKING:
-    from cmpc.evaluation.prediction import Prediction
+    from cmpc.evaluation.inference import SampleLogits
 
 
 class ScoredSample(NamedTuple):
@@ -103,7 +103,7 @@ class ScoringPool:
     def __exit__(self, *_: object) -> None:
         self._executor.shutdown(wait=True, cancel_futures=True)
 
-    def score(self, predictions: Iterable[Prediction]) -> Iterator[ScoredSample]:
+    def score(self, predictions: Iterable[SampleLogits]) -> Iterator[ScoredSample]:
         """Yields the result of each prediction as soon as it is there, in any order.
 
         Raises:
@@ -123,7 +123,7 @@ class ScoringPool:
                 "(what it said stands above) and go on with --resume."
             ) from None
 
-    def _task(self, prediction: Prediction) -> ScoringTask:
+    def _task(self, prediction: SampleLogits) -> ScoringTask:
         sample = prediction.sample
         image = prediction.image if self._crf else None
         return ScoringTask(sample.number, sample.row, prediction.logits, image, self._protocol)

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 
-from cmpc.training.devices import over_devices
+from cmpc.training.fabric import over_devices
 
 
 class Interruption:

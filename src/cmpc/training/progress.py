@@ -18,7 +18,7 @@ from torch import Tensor
 
 from cmpc.errors import UserError
 from cmpc.files import atomic_file
-from cmpc.training.devices import over_devices
+from cmpc.training.fabric import over_devices
 
 
 class Meters:

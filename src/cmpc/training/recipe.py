@@ -26,7 +26,7 @@ from cmpc.errors import UserError
 from cmpc.interop.embeddings import load_embeddings
 from cmpc.models import LEVELS, ModelConfig, ReferringNetwork, build_network
 from cmpc.training.checkpoints import RunFolder
-from cmpc.training.devices import make_fabric
+from cmpc.training.fabric import make_fabric
 from cmpc.training.interruption import Interruption
 from cmpc.training.losses import Loss, ModernLoss, PaperLoss
 from cmpc.training.objective import Objective

@@ -9,7 +9,7 @@ import torch
 from lightning_fabric import Fabric
 
 from cmpc.data.dataset import Batch
-from cmpc.training.devices import over_devices
+from cmpc.training.fabric import over_devices
 from cmpc.training.objective import Objective, overlap
 
 

@@ -26,7 +26,7 @@ READERS = 4
 
 
 @dataclass(frozen=True)
-class Prediction:
+class SampleLogits:
     """What the network says about one sample."""
 
     sample: Sample
@@ -47,7 +47,7 @@ def predict(
     device: torch.device | str = "cpu",
     batch_images: int = 4,
     batch_expressions: int = 16,
-) -> Iterator[Prediction]:
+) -> Iterator[SampleLogits]:
     """Yields a prediction for every sample; photos are read ahead while the network works.
 
     An expression without any token (``"."``) is asked for as one unknown word: the network needs a word.
@@ -83,7 +83,7 @@ def predict(
             output = model.comprehend(features, model.encode_expression(tokens), image_index)
             logits = output.logits.float().cpu().numpy()  # (E, S, S)
             for (index, sample), values in zip(chunk, logits, strict=True):
-                yield Prediction(sample, values, squares[index])
+                yield SampleLogits(sample, values, squares[index])
 
 
 def _read_ahead(read: Callable[[Item], Result], items: Iterable[Item], ahead: int) -> Iterator[Result]:
