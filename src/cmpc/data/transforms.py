@@ -175,12 +175,11 @@ def images_to_tensor(
     """
     import torch
 
-    pixels = torch.from_numpy(np.stack(images)).to(device).permute(0, 3, 1, 2)  # (B, 3, S, S) uint8
-    if config.channel_order == "BGR":
-        pixels = pixels.flip(1)
-    mean = torch.tensor(config.mean, dtype=torch.float32, device=device).view(1, 3, 1, 1)
-    std = torch.tensor(config.std, dtype=torch.float32, device=device).view(1, 3, 1, 1)
-    return ((pixels.float() - mean) / std).contiguous()
+    from cmpc.data.pixels import PixelNormalisation
+
+    pixels = torch.from_numpy(np.stack(images)).to(device)  # (B, S, S, 3) uint8
+    normalised: torch.Tensor = PixelNormalisation(config).to(device)(pixels)
+    return normalised
 
 
 def _area(values: NDArray, box: Letterbox) -> NDArray:

@@ -13,6 +13,7 @@ import shutil
 import signal
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from multiprocessing import active_children, get_context
@@ -249,6 +250,11 @@ def _make_chunks(
         try:
             for future in as_completed(futures):
                 advance(future.result())
+        except BrokenProcessPool:
+            raise UserError(
+                "a process that makes images died, perhaps for want of memory: start again with fewer --workers; "
+                "what is made is kept."
+            ) from None
         except BaseException:  # nobody waits for chunks that are at work
             pool.shutdown(wait=False, cancel_futures=True)
             for process in set(active_children()) - others:
