@@ -102,6 +102,24 @@ def load_model_folder(folder: str | Path, device: torch.device | str = "cpu") ->
     return LoadedModel(model.to(device).eval(), vocabulary)
 
 
+def is_model_folder(path: str | Path) -> bool:
+    """Whether there is a folder with a model's configuration."""
+    return (Path(path) / CONFIG).is_file()
+
+
+def read_model_config(folder: str | Path) -> ModelConfig:
+    """What the network of a model folder is made of.
+
+    Raises:
+        UserError: there is no configuration, or it is damaged.
+    """
+    path = Path(folder) / CONFIG
+    if not path.is_file():
+        what = "is not a model folder" if path.parent.exists() else "does not exist"
+        raise UserError(f"{folder} {what}: {CONFIG} missing. Give the folder that training or import wrote.")
+    return _read_config(path)
+
+
 def _read_config(path: Path) -> ModelConfig:
     try:
         values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))

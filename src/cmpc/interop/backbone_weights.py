@@ -20,6 +20,7 @@ from cmpc.errors import UserError
 from cmpc.interop.tensorflow.checkpoint import open_checkpoint
 from cmpc.interop.tensorflow.import_cmpc import check_variables, copy_variables
 from cmpc.interop.tensorflow.names import variables
+from cmpc.model_folder import is_model_folder, load_model_folder, read_model_config
 from cmpc.models import ImageConfig, ModelConfig, ReferringNetwork
 
 _STATE_DICT_SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
@@ -32,8 +33,9 @@ def load_backbone_weights(model: ReferringNetwork, source: str) -> None:
     """Gives the backbone of a network pre-trained weights; the rest of it stays as it is.
 
     Args:
-        model: has the ``deeplab_resnet101`` backbone; changed in place.
-        source: ``deeplab_resnet_init.ckpt`` or another checkpoint of the original (both versions), a state dict of
+        model: changed in place.
+        source: a model folder whose backbone is alike; or, for the ``deeplab_resnet101`` backbone,
+            ``deeplab_resnet_init.ckpt`` or another checkpoint of the original (both versions), a state dict of
             torchvision's or timm's ResNet-101 (``.safetensors``, ``.pth``), or a model id of the hub
             (``timm/resnet101.a1_in1k``). A classifier (``fc``) and the batch norms' counters are ignored.
 
@@ -41,6 +43,9 @@ def load_backbone_weights(model: ReferringNetwork, source: str) -> None:
         UserError: the source is missing, damaged, of another network, or made for another ``stride_in``.
     """
     backbone = model.config.backbone
+    if is_model_folder(source):
+        _copy_from_model(model, source)
+        return
     if backbone.kind != "deeplab_resnet101":
         raise UserError(
             f"{source} holds weights for a ResNet-101, but the network has the {backbone.kind} backbone: "
@@ -65,9 +70,11 @@ def config_for_backbone_weights(config: ModelConfig, source: str) -> ModelConfig
     """The same network, built for the conventions of these weights: place of the stride, padding, batch norm, colours.
 
     Args:
-        config: a configuration with the ``deeplab_resnet101`` backbone.
-        source: as for ``load_backbone_weights``; only its name is looked at.
+        config: a configuration with the backbone that the weights are for.
+        source: as for ``load_backbone_weights``; only its name is looked at, or a model folder's configuration.
     """
+    if is_model_folder(source):
+        return _like_model(config, source)
     image = ImageConfig()
     if _stride_in(source) == "1x1":
         backbone = dataclasses.replace(config.backbone, stride_in="1x1", tensorflow_padding=True, norm_epsilon=1e-3)
@@ -76,6 +83,25 @@ def config_for_backbone_weights(config: ModelConfig, source: str) -> ModelConfig
         image = ImageConfig(channel_order="RGB", mean=(123.675, 116.28, 103.53), std=(58.395, 57.12, 57.375))
     image = dataclasses.replace(image, size=config.image.size, resize=config.image.resize)
     return dataclasses.replace(config, backbone=backbone, image=image)
+
+
+def _like_model(config: ModelConfig, folder: str) -> ModelConfig:
+    """The network with the backbone and the colours of a model folder, at its own size of image."""
+    other = read_model_config(folder)
+    if other.backbone.kind != config.backbone.kind:
+        raise UserError(
+            f"the model in {folder} has the {other.backbone.kind} backbone, the network the {config.backbone.kind}: "
+            "give a model of the same kind."
+        )
+    image = dataclasses.replace(other.image, size=config.image.size, resize=config.image.resize)
+    return dataclasses.replace(config, backbone=other.backbone, image=image)
+
+
+def _copy_from_model(model: ReferringNetwork, folder: str) -> None:
+    other = load_model_folder(folder).model
+    if other.config.backbone != model.config.backbone:
+        raise UserError(f"the model in {folder} has another backbone than the network: give a model of the same kind.")
+    model.backbone.load_state_dict(other.backbone.state_dict())
 
 
 def _stride_in(source: str) -> Literal["1x1", "3x3"]:

@@ -90,7 +90,8 @@ class ModelConfig:
     peephole_grid: tuple[int, int] | None = (40, 40)
     """Grid that the ConvLSTM's peephole weights are made for (resized on other grids); None: no peepholes."""
     refinement_channels: int = 0
-    """Channels of a refinement of the fused map with the image features at stride 4; 0: none, as published."""
+    """Channels of a refinement of the fused map with the image features at stride 4, which ends in scores at stride 2;
+    0: none, as published."""
     upsampling: Literal["tensorflow", "bilinear"] = "tensorflow"
     """How logits reach the size of the input: TensorFlow's legacy bilinear, or PyTorch's."""
     word_type_supervision: bool = False
@@ -145,7 +146,7 @@ SMALL = ModelConfig(
     word_channels=192,
     word_type_channels=96,
     multimodal_channels=128,
-    fusion_channels=96,
+    fusion_channels=64,
     fusion_heads=2,
     feature_scale=4.0,
     peephole_grid=None,

@@ -6,6 +6,7 @@ from abc import abstractmethod
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cmpc.models.backbone import build_backbone
@@ -153,7 +154,10 @@ class ReferringNetwork(nn.Module):
         return self.comprehend(self.encode_image(images), self.encode_expression(tokens), image_index)
 
     def _add_score(self, config: ModelConfig) -> None:
-        """Adds what turns the fused map into scores: the refinement, where there is one, and the last layer."""
+        """Adds what turns the fused map into scores: the refinement, where there is one, and the last layer.
+
+        After a refinement the last layer scores 2 x 2 parts of each cell (sub-pixel convolution), at stride 2.
+        """
         self.refinement = None
         if config.refinement_channels:
             self.refinement = Refinement(
@@ -161,17 +165,20 @@ class ReferringNetwork(nn.Module):
                 detail_channels=config.backbone.channels[0],
                 refined_channels=config.refinement_channels,
             )
-        self.score = nn.Conv2d(config.refinement_channels or config.fusion_channels, 1, 3, padding=1)
+            self.score = nn.Conv2d(config.refinement_channels, 4, 3, padding=1)
+        else:
+            self.score = nn.Conv2d(config.fusion_channels, 1, 3, padding=1)
 
     def _detail(self, stages: dict[str, Tensor]) -> Tensor | None:
         """What the refinement needs of the image, from the backbone's stages: (B, R, H', W')."""
         return None if self.refinement is None else self.refinement.encode_image(stages["c2"])
 
     def _scores(self, fused: Tensor, images: ImageFeatures, image_index: Tensor) -> Tensor:
-        """The scores of a fused map, (E, F, h, w): (E, h, w), or (E, H', W') where there is a refinement."""
-        if self.refinement is not None and images.detail is not None:
-            fused = self.refinement(fused, images.detail[image_index])
-        return self.score(fused)[:, 0].float()
+        """The scores of a fused map, (E, F, h, w): (E, h, w), or (E, 2H', 2W') where there is a refinement."""
+        if self.refinement is None or images.detail is None:
+            return self.score(fused)[:, 0].float()
+        refined = self.refinement(fused, images.detail[image_index])  # (E, R, H', W')
+        return F.pixel_shuffle(self.score(refined), 2)[:, 0].float()
 
     @abstractmethod
     def _encode_image(self, images: Tensor) -> ImageFeatures: ...

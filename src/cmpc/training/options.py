@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from cmpc.errors import UsageError
+from cmpc.model_folder import read_model_config
 from cmpc.models import ModelConfig, preset
 from cmpc.training.precision import Precision
 
@@ -63,8 +64,12 @@ class TrainingOptions:
     embeddings: Path | None = None
     """Word embeddings to begin with: a .npy file with a row for each word of the vocabulary, as cmpc vocabulary makes
     it and as the original's are, or GloVe's text file."""
+    initial_model: Path | None = None
+    """Model folder to begin from, all of it: network, weights and vocabulary (fine-tuning). By default the weights
+    begin at random."""
     backbone_weights: str | None = None
-    """Pre-trained weights for the paper's backbone: a file or folder; "random" to try things out without."""
+    """Pre-trained weights for the backbone alone: a model folder, or for the paper's backbone a file or an id of the
+    hub; "random" to try the paper's out without."""
     tune_backbone: bool = False
     """Train the last three stages of the paper's backbone too (-conv5 of the original); otherwise it is frozen."""
 
@@ -128,7 +133,7 @@ class TrainingOptions:
 
 MAY_CHANGE = frozenset(
     (
-        *("data", "out", "resume", "images", "vocabulary", "embeddings", "backbone_weights"),
+        *("data", "out", "resume", "images", "vocabulary", "embeddings", "initial_model", "backbone_weights"),
         *("accelerator", "devices", "nodes", "strategy", "workers", "save_every", "log_every", "deterministic"),
     )
 )
@@ -172,7 +177,9 @@ class Plan:
 
 
 def model_config(options: TrainingOptions, *, vocabulary_size: int, embedding_channels: int | None) -> ModelConfig:
-    """The preset with the changes that the options ask for."""
+    """The network of ``--initial-model``, or the preset with the changes that the options ask for."""
+    if options.initial_model is not None:
+        return _with_image_size(read_model_config(options.initial_model), options.image_size)
     config = preset(
         options.preset,
         vocabulary_size=vocabulary_size,
@@ -184,9 +191,11 @@ def model_config(options: TrainingOptions, *, vocabulary_size: int, embedding_ch
     )
     if embedding_channels is not None:
         config = dataclasses.replace(config, embedding_channels=embedding_channels)
-    if options.image_size is not None:
-        config = dataclasses.replace(config, image=dataclasses.replace(config.image, size=options.image_size))
-    return config
+    return _with_image_size(config, options.image_size)
+
+
+def _with_image_size(config: ModelConfig, size: int | None) -> ModelConfig:
+    return config if size is None else dataclasses.replace(config, image=dataclasses.replace(config.image, size=size))
 
 
 def run_settings(
@@ -258,12 +267,22 @@ def _check(options: TrainingOptions) -> None:
 
 
 def _check_network(options: TrainingOptions) -> None:
-    if options.preset == "small" and (options.tune_backbone or options.backbone_weights):
-        raise UsageError(
-            "--tune-backbone and --backbone-weights go with --preset paper or rrn: the small backbone always trains."
-        )
     parts = ("entity_perception", "relation_reasoning", "word_type_gating", "exchange_rounds", "conv_lstm")
     changed = [name for name in parts if getattr(options, name) != getattr(TrainingOptions, name)]
+    if options.initial_model is not None:
+        given = [
+            name for name in ("vocabulary", "embeddings", "backbone_weights") if getattr(options, name) is not None
+        ]
+        if options.preset != TrainingOptions.preset:
+            given.insert(0, "preset")
+        if given := given + changed:
+            raise UsageError(
+                f"--initial-model brings its own network, words and weights: leave out --{given[0].replace('_', '-')}."
+            )
+    elif options.preset == "small" and options.tune_backbone:
+        raise UsageError("--tune-backbone goes with --preset paper or rrn: the small backbone always trains.")
+    elif options.preset == "small" and options.backbone_weights == "random":
+        raise UsageError("--backbone-weights random goes with --preset paper or rrn: the small backbone needs none.")
     if options.preset == "rrn" and changed:
         raise UsageError(f"the recurrent refinement network has no {changed[0].replace('_', ' ')} to switch off.")
     if options.word_types == "spacy" and (options.preset == "rrn" or options.recipe == "paper"):

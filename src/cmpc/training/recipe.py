@@ -24,6 +24,7 @@ from cmpc.data.spacy_word_types import SpacyWordTypes, label_rows, without_word_
 from cmpc.data.vocabulary import Vocabulary
 from cmpc.errors import UserError
 from cmpc.interop.embeddings import load_embeddings
+from cmpc.model_folder import VOCABULARY, load_model_folder, read_model_config
 from cmpc.models import LEVELS, ModelConfig, ReferringNetwork, build_network
 from cmpc.training.checkpoints import RunFolder
 from cmpc.training.fabric import make_fabric
@@ -84,10 +85,10 @@ def train(options: TrainingOptions, console: Console | None = None) -> TrainingR
         expressions_per_image=plan.expressions_per_image,
         seed=options.seed,
         augmentation=Augmentation() if plan.augmentation else None,
-        label_words=_word_labels(options),
+        label_words=_word_labels(options, config),
     )
     supervised = training_set.has_word_types and plan.recipe == "modern" and config.network == "cmpc"
-    config = replace(config, word_type_supervision=supervised)
+    config = replace(config, word_type_supervision=supervised or config.word_type_supervision)
     validation_set = _validation_set(options, data, vocabulary, config)
     visits = len(training_set.order)
     steps = plan.total_steps(visits)
@@ -114,10 +115,8 @@ def train(options: TrainingOptions, console: Console | None = None) -> TrainingR
     if embeddings is not None:
         with torch.no_grad():
             model.language.embedding.weight.copy_(torch.from_numpy(embeddings))
-    if options.backbone_weights not in (None, "random") and not run.last.exists():
-        from cmpc.interop.backbone_weights import load_backbone_weights
-
-        load_backbone_weights(model, str(options.backbone_weights))
+    if not run.last.exists():
+        _load_initial_weights(model, options)
     freeze_backbone(model, tune=options.tune_backbone)
     if fabric.world_size > 1:
         synchronise_batch_norms(model)
@@ -259,6 +258,9 @@ def _ends_epochs(step: int, options: TrainingOptions, plan: Plan, visits: int) -
 
 
 def _vocabulary(options: TrainingOptions, data: PreparedDataset) -> Vocabulary:
+    if options.initial_model is not None:
+        read_model_config(options.initial_model)  # a folder that is no model is named as such
+        return Vocabulary.load(options.initial_model / VOCABULARY)
     if options.vocabulary is not None:
         return Vocabulary.load(options.vocabulary)
     return Vocabulary.from_expressions(
@@ -281,9 +283,21 @@ def _config(options: TrainingOptions, vocabulary: Vocabulary, embeddings: np.nda
     return config_for_backbone_weights(config, str(options.backbone_weights))
 
 
-def _word_labels(options: TrainingOptions) -> Callable[[list[ReferredObject]], list[ReferredObject]] | None:
+def _load_initial_weights(model: ReferringNetwork, options: TrainingOptions) -> None:
+    """The weights that the run begins with, where they are not random."""
+    if options.initial_model is not None:
+        model.load_state_dict(load_model_folder(options.initial_model).model.state_dict())
+    elif options.backbone_weights not in (None, "random"):
+        from cmpc.interop.backbone_weights import load_backbone_weights
+
+        load_backbone_weights(model, str(options.backbone_weights))
+
+
+def _word_labels(
+    options: TrainingOptions, config: ModelConfig
+) -> Callable[[list[ReferredObject]], list[ReferredObject]] | None:
     """What gives the rows their word types; None for those of the data."""
-    if options.word_types == "none" or options.preset == "rrn":
+    if options.word_types == "none" or config.network == "rrn":
         return without_word_types
     if options.word_types == "spacy":
         return partial(label_rows, labeller=SpacyWordTypes(options.spacy_pipeline))

@@ -1,0 +1,88 @@
+"""A run that begins from another model, or from the backbone of one."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from cmpc.cli import main
+from training.scenes import QUICK_RUN
+
+
+def train(scenes: Path, out: Path, *extra: str | Path) -> int:
+    arguments = ("--data", scenes, "--out", out, "--steps", "1", "--workers", "0", "--validate-every", "0")
+    return main(["train", *map(str, (*arguments, *QUICK_RUN, *extra))])
+
+
+@pytest.fixture
+def first_model(scenes: Path, tmp_path: Path, tiny_network: None) -> Path:
+    assert train(scenes, tmp_path / "first", "--seed", "1", "--exchange-rounds", "1") == 0
+    return tmp_path / "first" / "last"
+
+
+def weights_of(model: Path) -> dict[str, torch.Tensor]:
+    return load_file(model / "model.safetensors")
+
+
+def distance(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor], prefix: str = "") -> float:
+    """The largest difference between weights that train."""
+    return max(
+        float((value - other[name]).abs().max())
+        for name, value in one.items()
+        if name.startswith(prefix) and "running" not in name and "num_batches" not in name
+    )
+
+
+def test_training_begins_from_a_whole_model(first_model: Path, scenes: Path, tmp_path: Path) -> None:
+    small_steps = ("--learning-rate", "1e-7")
+    assert train(scenes, tmp_path / "second", "--initial-model", first_model, "--image-size", "96", *small_steps) == 0
+    second = tmp_path / "second" / "last"
+    network = json.loads((second / "config.json").read_text())["network"]
+    assert network["exchange_rounds"] == 1  # the network is the model's, not the preset's
+    assert network["image"]["size"] == 96
+    assert (second / "vocabulary.txt").read_text() == (first_model / "vocabulary.txt").read_text()
+    assert 0 < distance(weights_of(second), weights_of(first_model)) < 1e-6
+
+
+def test_training_begins_from_the_backbone_of_a_model(first_model: Path, scenes: Path, tmp_path: Path) -> None:
+    small_steps = ("--learning-rate", "1e-7")
+    assert train(scenes, tmp_path / "second", "--backbone-weights", first_model, *small_steps) == 0
+    second, first = weights_of(tmp_path / "second" / "last"), weights_of(first_model)
+    assert distance(second, first, "backbone.") < 1e-6
+    assert float((second["score.weight"] - first["score.weight"]).abs().max()) > 1e-3
+
+
+def test_resumed_run_goes_on_from_its_own_weights(first_model: Path, scenes: Path, tmp_path: Path) -> None:
+    run = ("--initial-model", first_model, "--learning-rate", "1e-2")
+    assert train(scenes, tmp_path / "second", *run) == 0
+    before = weights_of(tmp_path / "second" / "last")
+    assert train(scenes, tmp_path / "second", *run, "--resume") == 0  # it had ended: nothing is left to do
+    assert distance(weights_of(tmp_path / "second" / "last"), before) == 0
+
+
+@pytest.mark.parametrize(
+    "extra", [("--preset", "paper"), ("--no-conv-lstm",), ("--backbone-weights", "random")], ids=lambda extra: extra[0]
+)
+def test_what_the_initial_model_decides_cannot_be_given_beside_it(
+    extra: tuple[str, ...], scenes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train(scenes, tmp_path / "run", "--initial-model", tmp_path, *extra) == 2
+    assert "--initial-model brings its own network" in " ".join(capsys.readouterr().err.split())
+
+
+def test_initial_model_that_is_not_there_is_named(
+    scenes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train(scenes, tmp_path / "run", "--initial-model", tmp_path / "nowhere") == 1
+    assert "nowhere does not exist" in " ".join(capsys.readouterr().err.split())
+
+
+def test_backbone_of_another_kind_is_refused(
+    first_model: Path, scenes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train(scenes, tmp_path / "run", "--preset", "paper", "--backbone-weights", first_model) == 1
+    assert "compact backbone" in " ".join(capsys.readouterr().err.split())
