@@ -20,6 +20,7 @@ COMMANDS: dict[str, str] = {
     "vocabulary": "make a vocabulary, and word embeddings for it",
     "train": "train a model",
     "evaluate": "test a model on a split",
+    "ablate": "compare networks that differ in one part, trained and tested alike",
     "blocks": "make Blocks, the built-in benchmark",
     "import-tf": "turn the authors' TensorFlow checkpoint into a model folder",
 }

@@ -107,6 +107,8 @@ class TrainingOptions:
     """Ablation: rounds of text-guided feature exchange between the levels."""
     conv_lstm: bool = True
     """Ablation: fusion of the levels by the ConvLSTM, else by a sum."""
+    network: Literal["cmpc", "rrn"] | None = None
+    """Ablation: rrn builds the recurrent refinement network at the sizes of --preset; by default the preset's own."""
 
     precision: Precision = "auto"
     """Numbers to compute with. auto: the modern recipe takes bf16 where the device computes in it and is faster for it;
@@ -189,6 +191,8 @@ def model_config(options: TrainingOptions, *, vocabulary_size: int, embedding_ch
         exchange_rounds=options.exchange_rounds,
         conv_lstm=options.conv_lstm,
     )
+    if options.network is not None:
+        config = dataclasses.replace(config, network=options.network)
     if embedding_channels is not None:
         config = dataclasses.replace(config, embedding_channels=embedding_channels)
     return _with_image_size(config, options.image_size)
@@ -271,7 +275,9 @@ def _check_network(options: TrainingOptions) -> None:
     changed = [name for name in parts if getattr(options, name) != getattr(TrainingOptions, name)]
     if options.initial_model is not None:
         given = [
-            name for name in ("vocabulary", "embeddings", "backbone_weights") if getattr(options, name) is not None
+            name
+            for name in ("vocabulary", "embeddings", "backbone_weights", "network")
+            if getattr(options, name) is not None
         ]
         if options.preset != TrainingOptions.preset:
             given.insert(0, "preset")
@@ -283,9 +289,12 @@ def _check_network(options: TrainingOptions) -> None:
         raise UsageError("--tune-backbone goes with --preset paper or rrn: the small backbone always trains.")
     elif options.preset == "small" and options.backbone_weights == "random":
         raise UsageError("--backbone-weights random goes with --preset paper or rrn: the small backbone needs none.")
-    if options.preset == "rrn" and changed:
+    is_rrn = "rrn" in (options.preset, options.network)
+    if options.preset == "rrn" and options.network == "cmpc":
+        raise UsageError("--network cmpc goes with --preset small or paper: rrn is the other network.")
+    if is_rrn and changed:
         raise UsageError(f"the recurrent refinement network has no {changed[0].replace('_', ' ')} to switch off.")
-    if options.word_types == "spacy" and (options.preset == "rrn" or options.recipe == "paper"):
+    if options.word_types == "spacy" and (is_rrn or options.recipe == "paper"):
         raise UsageError("--word-types spacy needs a network with word types and the modern recipe.")
     if options.word_types == "spacy" and options.preset == "paper" and options.recipe is None:
         raise UsageError("--word-types spacy needs --recipe modern: the paper's learns the types without labels.")

@@ -1,0 +1,1 @@
+"""The paper's ablation: networks that differ in one part, trained and tested alike."""

@@ -1,0 +1,37 @@
+"""Compare the parts of the network: train and test it without each of them, with the same budget.
+
+The default variants are those of the paper's ablation, beside the recurrent refinement network that the paper derives
+from. After each run ablation.json (all figures) and ablation.md (the tables) are written anew. Ctrl-C stops with
+checkpoints; the same command with --resume continues.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from cmpc.ablation.options import AblationOptions
+
+
+@dataclass
+class Options(AblationOptions):
+    pass
+
+
+def run(options: Options) -> None:
+    from rich.console import Console
+
+    from cmpc.ablation.ablate import ablate
+    from cmpc.ablation.table import caption, comparisons
+    from cmpc.errors import UserError
+
+    result = ablate(options)
+    console = Console()
+    for table in comparisons(result.record):
+        console.print(table.to_terminal())
+    console.print(caption(result.record), highlight=False, soft_wrap=True, markup=False)
+    console.print(f"tables in {options.out}", highlight=False, soft_wrap=True, markup=False)
+    if failures := result.failures:
+        raise UserError(
+            f"{len(failures)} of {len(options.runs)} runs failed (first: {failures[0].run.name}: "
+            f"{failures[0].reason.rstrip('.')}): mend that and give the same command with --resume."
+        )
