@@ -3,12 +3,14 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: help install demo test lint docs clean
+.PHONY: help install demo test lint bench weights docs clean
 
 help:
 	@echo "make demo   see it work: writes pictures into demo/"
 	@echo "make test   run all tests, the slow ones too"
 	@echo "make lint   ruff and mypy"
+	@echo "make bench  measure speed and memory; renews docs/performance.md"
+	@echo "make weights  train the model that ships, from nothing (hours)"
 	@echo "make docs   build the documentation into site/"
 
 $(VENV)/.installed: pyproject.toml constraints.txt
@@ -30,6 +32,14 @@ lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+bench: install
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[onnx,openvino]"
+	$(BIN)/python -m benchmarks.run --out benchmarks/results.json --docs docs/performance.md
+
+weights: install
+	OMP_NUM_THREADS=1 $(BIN)/python examples/train_blocks_model.py --work runs/shipped --out src/cmpc/weights/blocks \
+	    --examples src/cmpc/weights/examples --devices 2
 
 docs: install
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[docs]"

@@ -86,6 +86,7 @@ class CMPC(ReferringNetwork):
             word_channels=config.word_channels,
             word_type_channels=config.word_type_channels,
             word_type_gating=config.word_type_gating,
+            both_directions=config.both_directions,
             feature_scale=config.feature_scale,
         )
         self.levels = nn.ModuleDict({level: LevelComprehension(config) for level in LEVELS})

@@ -66,6 +66,9 @@ class ModelConfig:
     """Size of a word's embedding."""
     word_channels: int = 1000
     """Units of the LSTM, hence size of a word's feature."""
+    both_directions: bool = False
+    """On: half of these units read the expression from its end, so that a relation knows what follows it. As published:
+    off."""
     word_type_channels: int = 500
     """Hidden size of the word-type classifier."""
     multimodal_channels: int = 1000
@@ -100,6 +103,8 @@ class ModelConfig:
     def __post_init__(self) -> None:
         if not 0 <= self.exchange_rounds <= 2:
             raise ValueError(f"exchange_rounds must be 0, 1 or 2, got {self.exchange_rounds}")
+        if self.both_directions and self.word_channels % 2:
+            raise ValueError(f"both_directions needs an even number of word_channels, got {self.word_channels}")
         if self.refinement_channels and self.backbone.kind != "compact":
             raise ValueError("refinement_channels needs the compact backbone, which gives features at stride 4")
 
@@ -144,6 +149,7 @@ SMALL = ModelConfig(
     ),
     embedding_channels=128,
     word_channels=192,
+    both_directions=True,
     word_type_channels=96,
     multimodal_channels=128,
     fusion_channels=64,

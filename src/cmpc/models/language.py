@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -38,18 +39,37 @@ class ExpressionFeatures:
 class WordEncoder(nn.Module):
     """Embedding and one LSTM: a feature for each word, in the light of the words before it.
 
+    Where both directions are read, a second LSTM comes from the end, and half of a feature's channels know of the words
+    after it: a relation then knows the entity that it leads to.
+
     The LSTM has the forget bias of TensorFlow's ``BasicLSTMCell`` folded into its bias. Its second bias, which PyTorch
     adds to the first, stays zero: trained, it would double every step of the bias.
     """
 
+    reverse_lstm: nn.LSTM | None
+
     def __init__(
-        self, *, vocabulary_size: int, embedding_channels: int, word_channels: int, feature_scale: float
+        self,
+        *,
+        vocabulary_size: int,
+        embedding_channels: int,
+        word_channels: int,
+        both_directions: bool,
+        feature_scale: float,
     ) -> None:
         super().__init__()
         self.feature_scale = feature_scale
         self.embedding = nn.Embedding(vocabulary_size, embedding_channels)
-        self.lstm = nn.LSTM(embedding_channels, word_channels, batch_first=True)
-        self.lstm.get_parameter("bias_hh_l0").requires_grad_(False)
+        units = word_channels // 2 if both_directions else word_channels
+        self.lstm = nn.LSTM(embedding_channels, units, batch_first=True)
+        self.reverse_lstm = nn.LSTM(embedding_channels, units, batch_first=True) if both_directions else None
+        for lstm in self.lstms:
+            lstm.get_parameter("bias_hh_l0").requires_grad_(False)
+
+    @property
+    def lstms(self) -> list[nn.LSTM]:
+        """The one LSTM, or those of both directions."""
+        return [self.lstm] if self.reverse_lstm is None else [self.lstm, self.reverse_lstm]
 
     def encode_words(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
         """
@@ -60,20 +80,27 @@ class WordEncoder(nn.Module):
             Features of the words, unit norm, zero at padding, (E, N, D), and which are words, (E, N).
         """
         is_word = tokens != 0
-        states, _ = self.lstm(self.embedding(tokens))  # (E, N, D)
+        states, _ = self.lstm(self.embedding(tokens))  # (E, N, D), or half of D where both directions are read
+        if self.reverse_lstm is not None:
+            last = is_word.sum(dim=1, keepdim=True) - 1
+            mirrored = (last - torch.arange(tokens.shape[1], device=tokens.device)).clamp_min(0)  # (E, N)
+            reverse, _ = self.reverse_lstm(self.embedding(tokens.gather(1, mirrored)))
+            reverse = reverse.gather(1, mirrored[:, :, None].expand_as(reverse))
+            states = torch.cat([states, reverse], dim=2)
         return unit_norm(states, dim=2, scale=self.feature_scale) * is_word[:, :, None], is_word
 
     def reset_parameters(self) -> None:
         """Initial values of the original: Xavier-uniform kernels, zero biases, forget bias 1."""
         nn.init.normal_(self.embedding.weight, std=0.3)
-        units = self.lstm.hidden_size
-        for name, parameter in self.lstm.named_parameters():
-            if name.startswith("weight"):
-                nn.init.xavier_uniform_(parameter)
-            else:
-                nn.init.zeros_(parameter)
-            if name == "bias_ih_l0":
-                nn.init.ones_(parameter.data[units : 2 * units])
+        for lstm in self.lstms:
+            units = lstm.hidden_size
+            for name, parameter in lstm.named_parameters():
+                if name.startswith("weight"):
+                    nn.init.xavier_uniform_(parameter)
+                else:
+                    nn.init.zeros_(parameter)
+                if name == "bias_ih_l0":
+                    nn.init.ones_(parameter.data[units : 2 * units])
 
 
 class LanguageEncoder(WordEncoder):
@@ -87,12 +114,14 @@ class LanguageEncoder(WordEncoder):
         word_channels: int,
         word_type_channels: int,
         word_type_gating: bool,
+        both_directions: bool,
         feature_scale: float,
     ) -> None:
         super().__init__(
             vocabulary_size=vocabulary_size,
             embedding_channels=embedding_channels,
             word_channels=word_channels,
+            both_directions=both_directions,
             feature_scale=feature_scale,
         )
         self.word_type_gating = word_type_gating

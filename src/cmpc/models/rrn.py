@@ -32,6 +32,7 @@ class RRN(ReferringNetwork):
             vocabulary_size=config.vocabulary_size,
             embedding_channels=config.embedding_channels,
             word_channels=config.word_channels,
+            both_directions=False,
             feature_scale=config.feature_scale,
         )
         self.fusion = LevelFusion(

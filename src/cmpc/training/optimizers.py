@@ -74,7 +74,8 @@ def modern_optimizer(
     Embeddings, biases, norms and peepholes are not decayed.
     """
     kernels: set[Tensor] = {module.weight for module in model.modules() if isinstance(module, nn.Conv2d | nn.Linear)}
-    kernels |= {value for name, value in model.language.lstm.named_parameters() if name.startswith("weight")}
+    for lstm in model.language.lstms:
+        kernels |= {value for name, value in lstm.named_parameters() if name.startswith("weight")}
     backbone = set() if model.config.backbone.kind == "compact" else set(model.backbone.parameters())
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for parameter in model.parameters():

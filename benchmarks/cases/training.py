@@ -1,0 +1,103 @@
+"""A training step (forward, backward, Adam) with the published loss, backbone of ``paper`` frozen, in fp32."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING
+
+from benchmarks.material import Material
+from benchmarks.timing import Case, Variant
+
+if TYPE_CHECKING:
+    from cmpc.data.dataset import Batch
+    from cmpc.models import CMPC
+
+NAIVE = "naive, 1 expression"
+ONE = "1 image, 1 expression"
+
+
+def network_to_train(material: Material, preset: str) -> CMPC:
+    """The network with what the recipe trains, in training mode."""
+    from cmpc.model_folder import load_model_folder
+    from cmpc.models import CMPC
+    from cmpc.training.optimizers import freeze_backbone
+
+    model = load_model_folder(material.model(preset)).model
+    assert isinstance(model, CMPC)
+    model.requires_grad_(True)
+    model.language.lstm.get_parameter("bias_hh_l0").requires_grad_(False)
+    freeze_backbone(model, tune=False)
+    return model.train()
+
+
+def load_batch(material: Material, model: CMPC, images: int, expressions: int) -> Batch:
+    """The first images of the dataset with their first expressions."""
+    from cmpc.data.dataset import ReferringImages, collate
+    from cmpc.data.sampler import Visit
+    from cmpc.data.schema import PreparedDataset
+    from cmpc.data.vocabulary import Vocabulary
+
+    config = model.config
+    data = ReferringImages(
+        PreparedDataset.open(material.dataset),
+        "val",
+        Vocabulary.load(material.model("paper") / "vocabulary.txt"),
+        config.image,
+        max_words=config.max_words,
+        expressions_per_image=expressions,
+        shuffle=False,
+    )
+    return collate([data[Visit(0, number, 0, images * expressions)] for number in range(images)])
+
+
+def our_step(material: Material, *, preset: str, images: int, expressions: int) -> Callable[[], object]:
+    """A step as ``cmpc train --recipe paper`` makes it; an image's expressions share a batch."""
+    from cmpc.training.losses import PaperLoss
+    from cmpc.training.objective import Objective
+    from cmpc.training.optimizers import paper_optimizer
+
+    model = network_to_train(material, preset)
+    objective = Objective(model, PaperLoss(), weight_decay=5e-4, device_count=1).train()
+    optimizer = paper_optimizer(model, learning_rate=2.5e-4)
+    batch = load_batch(material, model, images, expressions)
+
+    def step() -> None:
+        objective(batch)["loss"].backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+    return step
+
+
+def naive_step(material: Material, *, preset: str) -> Callable[[], object]:
+    """A step as the original makes it."""
+    from benchmarks.naive_training import NaiveTraining
+    from cmpc.data.pixels import PixelNormalisation
+
+    model = network_to_train(material, preset)
+    training = NaiveTraining(model)
+    batch = load_batch(material, model, 1, 1)
+    image = PixelNormalisation(model.config.image)(batch.images)
+    return lambda: training.step(image, batch.tokens, batch.masks)
+
+
+def _case(name: str, preset: str, batches: dict[str, tuple[int, int]]) -> Case:
+    variants = [Variant(NAIVE, partial(naive_step, preset=preset))]
+    for title, (images, expressions) in batches.items():
+        start = partial(our_step, preset=preset, images=images, expressions=expressions)
+        variants.append(Variant(title, start, units=images * expressions))
+    return Case(
+        name,
+        f"Training step, `{preset}`",
+        "expression",
+        tuple(variants),
+        baseline=NAIVE,
+        needs=("models", "photos", "dataset"),
+    )
+
+
+CASES = (
+    _case("train-paper", "paper", {ONE: (1, 1), "1 image, 4 expressions": (1, 4), "1 image, 7 expressions": (1, 7)}),
+    _case("train-small", "small", {ONE: (1, 1), "8 images, 4 expressions each": (8, 4)}),
+)

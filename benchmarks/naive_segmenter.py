@@ -1,0 +1,54 @@
+"""Photo and expression in, probabilities out, with the naive network; and whether it gives our network's numbers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from benchmarks.naive_network import NaiveNetwork
+from cmpc.data.transforms import images_to_tensor, letterbox_image, undo_letterbox
+from cmpc.model_folder import load_model_folder
+from cmpc.models import CMPC
+
+
+class NaiveSegmenter:
+    """Answers one expression about one photo, and remembers nothing of the photo."""
+
+    def __init__(self, folder: Path) -> None:
+        loaded = load_model_folder(folder)
+        assert isinstance(loaded.model, CMPC)
+        self.network = NaiveNetwork.of(loaded.model)
+        self.vocabulary = loaded.vocabulary
+
+    @torch.inference_mode()
+    def logits(self, photo: NDArray[np.uint8], expression: str) -> NDArray[np.float32]:
+        """float32 (S, S), for the letterboxed photo (H, W, 3)."""
+        config = self.network.config
+        square = letterbox_image(photo, config.image.size, config.image.resize)
+        tokens = torch.tensor([self.vocabulary.encode(expression, config.max_words)])
+        return self.network(images_to_tensor([square], config.image), tokens).logits[0].numpy()
+
+    def predict(self, photo: NDArray[np.uint8], expression: str) -> NDArray[np.float32]:
+        """Probabilities, float32 (H, W), of a photo (H, W, 3)."""
+        logits = undo_letterbox(self.logits(photo, expression), *photo.shape[:2])
+        return torch.from_numpy(logits).sigmoid().numpy()
+
+
+def difference_from_ours(folder: Path, photo: NDArray[np.uint8], expressions: tuple[str, ...]) -> float:
+    """Relative L2 difference between the naive network's logits and those of ``cmpc.models.CMPC``, all expressions
+    asked at once: the largest over the expressions."""
+    naive = NaiveSegmenter(folder)
+    loaded = load_model_folder(folder)
+    config = loaded.model.config
+    square = letterbox_image(photo, config.image.size, config.image.resize)
+    ids = [torch.tensor(loaded.vocabulary.encode(expression, config.max_words)) for expression in expressions]
+    tokens = torch.nn.utils.rnn.pad_sequence(ids, batch_first=True)
+    with torch.inference_mode():
+        images = images_to_tensor([square], config.image)
+        ours = loaded.model(images, tokens, torch.zeros(len(ids), dtype=torch.int64)).logits.numpy()
+    theirs = np.stack([naive.logits(photo, expression) for expression in expressions])
+    error = np.linalg.norm((theirs - ours).reshape(len(ids), -1), axis=1)
+    return float((error / np.linalg.norm(ours.reshape(len(ids), -1), axis=1)).max())

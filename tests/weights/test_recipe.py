@@ -1,0 +1,48 @@
+"""The recipe of the model that ships, from the images to the card, at the size of a test."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+import cmpc
+from cmpc.cli import main as command
+from cmpc.models.config import PRESETS
+from networks import tiny_config
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "examples"))
+
+import train_blocks_model as recipe  # noqa: E402
+
+
+@pytest.mark.slow
+def test_recipe_makes_a_model_with_a_card_and_goes_on_where_it_was_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(PRESETS, "small", tiny_config(100))
+    stages = {
+        "phrases": ("--image-size", "64", "--steps", "2", "--learning-rate", "2e-3", "--validate-every", "0"),
+        "coarse": ("--image-size", "64", "--steps", "2", "--learning-rate", "3e-3"),
+        "fine": ("--image-size", "96", "--steps", "2", "--learning-rate", "1e-3"),
+    }
+    monkeypatch.setattr(recipe, "STAGES", stages)
+    monkeypatch.setattr(recipe, "TRAINING_IMAGES", 20)
+    work, model = tmp_path / "work", tmp_path / "model"
+    standard = ("--images", "400", "--split", "test", "test_unseen", "--size", "64", "--workers", "2")
+    assert command(["blocks", "--out", str(work / "standard"), *standard]) == 0
+    arguments = ["recipe", "--work", str(work), "--out", str(model), "--examples", str(tmp_path / "examples")]
+    monkeypatch.setattr(sys, "argv", arguments)
+    assert recipe.main() == 0
+    card = (model / "README.md").read_text(encoding="utf-8")
+    assert "| test_unseen, precision@0.5 |" in card
+    assert "sees pictures at 96 x 96 pixels" in card
+    assert cmpc.load(model).model.config.image.size == 96
+    assert len(list((tmp_path / "examples").glob("*.jpg"))) == recipe.EXAMPLES
+
+    weights = (model / "model.safetensors").read_bytes()
+    capsys.readouterr()
+    assert recipe.main() == 0
+    assert "cmpc blocks" not in capsys.readouterr().out  # nothing is made twice
+    assert (model / "model.safetensors").read_bytes() == weights
