@@ -1,6 +1,6 @@
-"""See it work, offline: a small network learns five photos by heart in a minute or two, then answers expressions.
+"""From own data to masks: a small network learns five photos by heart in a minute or two, then answers expressions.
 
-    python examples/demo.py --out demo
+    python examples/learn_five_photos.py --out demo
 
 It knows nothing but these photos: that shows that everything works from end to end, not that it generalises.
 """

@@ -78,6 +78,48 @@ def test_prediction_taken_back_to_the_photo_equals_the_original(name: str) -> No
     assert_equal_but_for_rounding_rims(f"crop/{name}", result, unpack(f"crop/{name}", *size_of(name)))
 
 
+def published_resize(image: np.ndarray, height: int, width: int) -> np.ndarray:
+    """scikit-image 0.13's bilinear ``resize`` as it is written down: float64, zero outside, (H, W, C)."""
+
+    def mixed(values: np.ndarray, count: int) -> np.ndarray:
+        numerator = (2 * np.arange(count) + 1) * len(values) - count
+        lower, weight = numerator // (2 * count), (numerator % (2 * count)) / (2 * count)
+        bordered = np.pad(values.astype(np.float64), [(1, 1), (0, 0), (0, 0)])
+        weight = weight[:, None, None]
+        return bordered[lower + 1] * (1 - weight) + bordered[lower + 2] * weight
+
+    rows = mixed(image, height)
+    both = mixed(rows.transpose(1, 0, 2), width).transpose(1, 0, 2)
+    return np.clip(both, image.min(), image.max())
+
+
+def assert_original_rule_is_the_published_one(photo: np.ndarray, size: int) -> None:
+    box = Letterbox.of(*photo.shape[:2], size)
+    expected = np.zeros((size, size, 3), np.uint8)
+    expected[box.rows, box.columns] = np.rint(published_resize(photo, box.resized_height, box.resized_width))
+    np.testing.assert_array_equal(letterbox_image(photo, size, "original"), expected)
+
+    mask = photo[:, :, 0] > 250
+    touched = np.zeros((size, size), bool)
+    touched[box.rows, box.columns] = (
+        published_resize(mask[:, :, None], box.resized_height, box.resized_width)[:, :, 0] > 0
+    )
+    np.testing.assert_array_equal(letterbox_mask(mask, size, "original"), touched)
+
+
+@given(SIDES, SIDES, st.integers(0, 2**32), st.sampled_from([1, 2, 255]))
+def test_original_rule_is_computed_fast_to_the_same_bytes(height: int, width: int, seed: int, step: int) -> None:
+    """Photos of few grey levels have the most values halfway between two."""
+    levels = np.random.default_rng(seed).integers(0, 255 // step + 1, (height, width, 3))
+    assert_original_rule_is_the_published_one((levels * step).astype(np.uint8), 32)
+
+
+@pytest.mark.parametrize(("height", "width"), [(480, 640), (427, 640), (375, 500), (1365, 2048)])
+def test_original_rule_is_computed_fast_to_the_same_bytes_for_usual_photos(height: int, width: int) -> None:
+    photo = np.random.default_rng(height).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    assert_original_rule_is_the_published_one(photo, 320)
+
+
 @given(SIDES, SIDES, st.sampled_from(["original", "area"]))
 def test_photo_fills_one_side_of_the_square_and_zeros_surround_it(height: int, width: int, resize: str) -> None:
     box = Letterbox.of(height, width, 32)

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +16,10 @@ import torch
 from cmpc.data.images import read_image
 from cmpc.data.schema import PreparedDataset
 from cmpc.data.vocabulary import Vocabulary
+from cmpc.errors import UsageError, UserError
 from cmpc.evaluation.crf import refine
-from cmpc.evaluation.evaluate import evaluate
+from cmpc.evaluation.evaluate import Evaluation, evaluate
+from cmpc.evaluation.journal import Journal
 from cmpc.evaluation.protocols import mask_from_marginals
 from cmpc.evaluation.scoring import sigmoid
 from cmpc.models import ReferringNetwork
@@ -63,3 +70,46 @@ def test_both_tables_are_given_and_the_one_without_is_that_of_a_run_without(
     assert refined.table(with_crf=True) != plain.table()
     with pytest.raises(ValueError, match="without the DenseCRF"):
         plain.table(with_crf=True)
+
+
+def test_masks_are_refined_to_the_same_numbers_in_the_same_order_by_any_number_of_processes(
+    dataset: PreparedDataset, vocabulary: Vocabulary, tiny_model: ReferringNetwork, tmp_path: Path
+) -> None:
+    journals = []
+    for workers in (0, 2):
+        with closing(Journal(tmp_path / str(workers), {}, resume=False)) as journal:
+            evaluate(tiny_model, vocabulary, dataset, "val", crf=True, crf_workers=workers, journal=journal)
+            journal.finish()
+        journals.append((tmp_path / str(workers) / "scores.jsonl").read_bytes())
+    assert journals[0] == journals[1]
+    assert b"with_crf" in journals[0]
+
+
+def test_process_that_dies_is_one_sentence_and_the_results_until_then_are_kept(
+    dataset: PreparedDataset, vocabulary: Vocabulary, tiny_model: ReferringNetwork, tmp_path: Path
+) -> None:
+    def end_a_process(done: int, total: int) -> None:
+        if done == 1:
+            os.kill(multiprocessing.active_children()[0].pid or 0, signal.SIGKILL)
+
+    def run(advance: Callable[[int, int], None], *, resume: bool) -> Evaluation:
+        with closing(Journal(tmp_path / "out", {}, resume=resume)) as journal:
+            return evaluate(
+                *(tiny_model, vocabulary, dataset, "val"), crf=True, crf_workers=1, journal=journal, advance=advance
+            )
+
+    with pytest.raises(UserError, match=r"go on with --resume, with fewer --crf-workers if need be\.$"):
+        run(end_a_process, resume=False)
+    kept = []
+    continued = run(lambda done, total: kept.append(done), resume=True)
+    assert 1 <= kept[0] < 11
+    assert continued.table(with_crf=True).all.expressions == 11
+
+
+def test_crf_workers_without_the_crf_are_refused(
+    dataset: PreparedDataset, vocabulary: Vocabulary, tiny_model: ReferringNetwork
+) -> None:
+    with pytest.raises(UsageError, match="--crf-workers goes with --crf"):
+        evaluate(tiny_model, vocabulary, dataset, "val", crf_workers=2)
+    with pytest.raises(UsageError, match="must be 0 or more, got -1"):
+        evaluate(tiny_model, vocabulary, dataset, "val", crf=True, crf_workers=-1)

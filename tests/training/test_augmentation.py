@@ -69,11 +69,11 @@ def test_window_shows_the_objects(height: int, width: int, seed: int, data: st.D
 def test_colours_change_but_the_border_stays_black() -> None:
     image = np.random.default_rng(0).integers(1, 255, (20, 20, 3)).astype(np.uint8)
     image[:5] = 0
-    changed = Augmentation().colours(image, np.random.default_rng(1))
+    changed = Augmentation().draw_colours(np.random.default_rng(1)).apply(image)
     assert not changed[:5].any()
     assert (changed[5:] != image[5:]).mean() > 0.5
     assert np.abs(changed.astype(int) - image).mean() < 60
 
 
 def test_black_image_stays_black() -> None:
-    assert not Augmentation().colours(np.zeros((4, 4, 3), np.uint8), np.random.default_rng(0)).any()
+    assert not Augmentation().draw_colours(np.random.default_rng(0)).apply(np.zeros((4, 4, 3), np.uint8)).any()

@@ -216,3 +216,18 @@ def test_damaged_checkpoint_is_refused(short: TrainingOptions) -> None:
 def test_checkpoint_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"^cannot write weights.safetensors in .*"):
         save_tensors({"a": torch.zeros(2)}, tmp_path / "missing" / "weights.safetensors")
+
+
+def test_run_from_before_an_option_existed_is_resumed(scenes: Path, tmp_path: Path, tiny_network: None) -> None:
+    options = TrainingOptions(data=scenes, out=tmp_path / "run", image_size=32, steps=1, workers=0, accelerator="cpu")
+    train(options)
+    path = tmp_path / "run" / "run.json"
+    settings = json.loads(path.read_text())
+    del settings["options"]["render_on"]
+    path.write_text(json.dumps(settings))
+
+    options.resume = True
+    assert train(options).finished
+    options.render_on = "device"
+    with pytest.raises(UsageError, match="--render-on was cpu and is device"):
+        train(options)

@@ -14,7 +14,7 @@ from networks import tiny_config
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "examples"))
 
-import train_blocks_model as recipe  # noqa: E402
+import train_blocks_model as recipe
 
 
 @pytest.mark.slow

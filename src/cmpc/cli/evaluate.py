@@ -28,6 +28,9 @@ class Options:
     as the published program, for comparison (cut at the network's size, then resized and thereby dilated)."""
     crf: bool = False
     """Also report the masks after the paper's DenseCRF (needs the extra 'crf', Python 3.11 or 3.12)."""
+    crf_workers: int | None = None
+    """Processes that compute the DenseCRF while the network goes on; 0 computes it in between. By default one for each
+    core. The numbers are the same."""
     out: Path | None = None
     """Folder for the reports. By default evaluation/MODEL-DATASET-SPLIT-PROTOCOL."""
     resume: bool = False
@@ -90,6 +93,7 @@ def run(options: Options) -> None:
             options.split,
             protocol=options.protocol,
             crf=options.crf,
+            crf_workers=options.crf_workers,
             device=device,
             batch_images=options.batch_images,
             batch_expressions=options.batch_expressions,

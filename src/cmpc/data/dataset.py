@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from cmpc.data.augmentation import Augmentation, cut_window
+from cmpc.data.augmentation import Augmentation, ColourChange, cut_window
 from cmpc.data.sampler import Visit, VisitOrder, random_generator
 from cmpc.data.schema import PreparedDataset, ReferredObject
 from cmpc.data.transforms import letterbox_image, letterbox_mask
@@ -26,11 +26,39 @@ NO_TYPE = -1
 
 
 @dataclass(frozen=True, slots=True)
+class View:
+    """How a photo becomes the network's square, in this order."""
+
+    window: tuple[int, int, int, int] | None = None
+    """Top, left, height and width of the part that is seen, maybe beyond the photo; None for the whole photo."""
+    mirrored: bool = False
+    """Whether the square is turned over, left to right."""
+    colours: ColourChange | None = None
+    """How the colours change; None for not at all."""
+
+    def render(self, photo: NDArray[np.uint8], image: ImageConfig) -> NDArray[np.uint8]:
+        """The square, RGB, uint8, (S, S, 3), of a photo, RGB, uint8, (H, W, 3)."""
+        part = photo if self.window is None else cut_window(photo, self.window)
+        square = letterbox_image(part, image.size, image.resize)
+        if self.mirrored:
+            square = np.asarray(cv2.flip(square, 1), np.uint8)
+        return square if self.colours is None else self.colours.apply(square)
+
+    def render_mask(self, mask: NDArray[np.bool_], image: ImageConfig) -> NDArray[np.bool_]:
+        """The same part of a mask, bool, (H, W): bool, (S, S)."""
+        part = mask if self.window is None else cut_window(mask, self.window)
+        square = letterbox_mask(part, image.size, image.resize)
+        return cv2.flip(square.view(np.uint8), 1).view(np.bool_) if self.mirrored else square
+
+
+@dataclass(frozen=True, slots=True)
 class Sample:
     """An image with K of its expressions."""
 
     image: NDArray[np.uint8]
-    """Letterboxed, RGB, (S, S, 3)."""
+    """Letterboxed, RGB, (S, S, 3); the photo as it is, (H, W, 3), where the device is to render it."""
+    view: View
+    """How the photo became, or is to become, the square."""
     masks: NDArray[np.bool_]
     """What each expression refers to, (K, S, S)."""
     tokens: list[list[int]]
@@ -80,6 +108,7 @@ class ReferringImages(Dataset[Sample]):
         shuffle: bool = True,
         augmentation: Augmentation | None = None,
         label_words: Callable[[list[ReferredObject]], list[ReferredObject]] | None = None,
+        render: bool = True,
     ) -> None:
         """
         Args:
@@ -93,6 +122,7 @@ class ReferringImages(Dataset[Sample]):
             shuffle: off for validation.
             augmentation: random changes of the samples; None for none.
             label_words: gives the rows with other word types; None for those of the data.
+            render: off to leave the photos as they are, for ``device_transforms`` to render.
 
         Raises:
             UsageError: there is no such split.
@@ -104,6 +134,7 @@ class ReferringImages(Dataset[Sample]):
         self.max_words = max_words
         self.seed = seed
         self.augmentation = augmentation
+        self.render = render
         self.rows = data.read(split) if label_words is None else label_words(data.read(split))
         self.has_word_types = any(row.word_types for row in self.rows)
         by_image: dict[str, list[tuple[ReferredObject, int]]] = {}
@@ -129,27 +160,22 @@ class ReferringImages(Dataset[Sample]):
         questions = [self.questions[visit.image][number] for number in chosen]
         objects = list({row.ref_id: row for row, _ in questions}.values())
         expressions = [row.expressions[number] for row, number in questions]
-        pixels = self.data.read_image(objects[0])
-        masks = {row.ref_id: row.decode_mask() for row in objects}
-
-        random = random_generator(self.seed, visit.epoch, visit.image + 1, visit.part + 1)
-        if self.augmentation is not None and self.augmentation.zoom:
-            boxes = np.array([row.box for row in objects])
-            window = self.augmentation.window(pixels.shape[0], pixels.shape[1], boxes, random)
-            pixels = cut_window(pixels, window)
-            masks = {name: cut_window(mask, window) for name, mask in masks.items()}
-        size, resize = self.image.size, self.image.resize
-        pixels = letterbox_image(pixels, size, resize)
-        masks = {name: letterbox_mask(mask, size, resize) for name, mask in masks.items()}
+        photo = self.data.read_image(objects[0])
+        view = View()
         if self.augmentation is not None:
-            if (mirrored := self.augmentation.mirrored(expressions, random)) is not None:
-                expressions = mirrored
-                pixels = np.ascontiguousarray(pixels[:, ::-1])
-                masks = {name: mask[:, ::-1] for name, mask in masks.items()}
-            pixels = self.augmentation.colours(pixels, random)
+            random = random_generator(self.seed, visit.epoch, visit.image + 1, visit.part + 1)
+            window = None
+            if self.augmentation.zoom:
+                boxes = np.array([row.box for row in objects])
+                window = self.augmentation.window(photo.shape[0], photo.shape[1], boxes, random)
+            mirrored = self.augmentation.mirrored(expressions, random)
+            expressions = expressions if mirrored is None else mirrored
+            view = View(window, mirrored is not None, self.augmentation.draw_colours(random))
+        masks = {row.ref_id: view.render_mask(row.decode_mask(), self.image) for row in objects}
 
         return Sample(
-            image=pixels,
+            image=view.render(photo, self.image) if self.render else photo,
+            view=view,
             masks=np.stack([masks[row.ref_id] for row, _ in questions]),
             tokens=[self.vocabulary.encode(expression, self.max_words) for expression in expressions],
             word_types=[self._word_types(row, number) for row, number in questions] if self.has_word_types else None,
@@ -165,6 +191,11 @@ class ReferringImages(Dataset[Sample]):
 
 def collate(samples: Sequence[Sample]) -> Batch:
     """Joins samples to a batch; expressions are padded to the longest."""
+    return Batch(torch.from_numpy(np.stack([sample.image for sample in samples])), *collate_expressions(samples))
+
+
+def collate_expressions(samples: Sequence[Sample]) -> tuple[Tensor, Tensor, Tensor, Tensor | None, int]:
+    """What a batch holds beside the images, in the order of ``Batch``."""
     counts = torch.tensor([len(sample.masks) for sample in samples])
     tokens = [ids for sample in samples for ids in sample.tokens]
     padded = torch.from_numpy(pad_tokens(tokens))
@@ -174,14 +205,9 @@ def collate(samples: Sequence[Sample]) -> Batch:
         word_types = torch.full_like(padded, NO_TYPE)
         for row, types in zip(word_types, given, strict=True):
             row[: len(types)] = torch.tensor(types)
-    return Batch(
-        images=torch.from_numpy(np.stack([sample.image for sample in samples])),
-        tokens=padded,
-        image_index=torch.repeat_interleave(torch.arange(len(samples)), counts),
-        masks=torch.from_numpy(np.concatenate([sample.masks for sample in samples])),
-        word_types=word_types,
-        step_expressions=samples[0].step_expressions,
-    )
+    image_index = torch.repeat_interleave(torch.arange(len(samples)), counts)
+    masks = torch.from_numpy(np.concatenate([sample.masks for sample in samples]))
+    return padded, image_index, masks, word_types, samples[0].step_expressions
 
 
 def prepare_worker(_: int) -> None:

@@ -130,6 +130,8 @@ def _decode_with_pillow(data: bytes, name: str, exif_rotation: bool) -> np.ndarr
 def _looks_whole(data: bytes) -> bool:
     """Whether a JPEG or PNG holds its end marker: OpenCV fills what is missing with grey instead of complaining."""
     if data.startswith(b"\xff\xd8"):
+        if data.endswith(b"\xff\xd9") and b"\xff\xda" in data:
+            return True  # what the next line finds too, without a search through all pixels
         return data.find(b"\xff\xd9", data.rfind(b"\xff\xda")) >= 0
     if data.startswith(b"\x89PNG"):
         return data.rfind(b"IEND") >= 0

@@ -10,6 +10,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import cv2
 import numpy as np
 
 POLYGON_TOLERANCE = 2.0
@@ -36,7 +37,8 @@ def decode_mask(counts: str, height: int, width: int) -> np.ndarray:
     runs = decode_counts(counts)
     _check_runs(runs, height, width)
     inside = np.arange(len(runs)) % 2 == 1
-    return np.ascontiguousarray(np.repeat(inside, runs).reshape(width, height).T)
+    columns = np.repeat(inside, runs).reshape(width, height)
+    return cv2.transpose(columns.view(np.uint8)).view(np.bool_)
 
 
 def decode_counts(counts: str) -> np.ndarray:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from functools import lru_cache
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import cv2
 import numpy as np
@@ -84,7 +85,7 @@ def letterbox_image(image: NDArray[np.uint8], size: int, resize: Resize) -> NDAr
         raise ValueError(f"image must be (H, W, 3) uint8 RGB, got {image.shape} {image.dtype}")
     box = Letterbox.of(image.shape[0], image.shape[1], size)
     if resize == "original":
-        resized = np.rint(_bilinear_with_zero_border(image, box.resized_height, box.resized_width)).astype(np.uint8)
+        resized = _bilinear_with_zero_border(image, box.resized_height, box.resized_width)
     else:
         resized = _area(image, box)
     square = np.zeros((size, size, 3), np.uint8)
@@ -109,7 +110,7 @@ def letterbox_mask(mask: NDArray[np.bool_], size: int, resize: Resize) -> NDArra
     box = Letterbox.of(mask.shape[0], mask.shape[1], size)
     square = np.zeros((size, size), np.bool_)
     if resize == "original":
-        square[box.rows, box.columns] = _bilinear_with_zero_border(mask, box.resized_height, box.resized_width) > 0
+        square[box.rows, box.columns] = _touched(mask, box.resized_height, box.resized_width)
     else:
         square[box.rows, box.columns] = _area(mask.astype(np.float32), box) >= 0.5
     return square
@@ -155,7 +156,7 @@ def resize_and_crop(mask: NDArray[np.bool_], height: int, width: int) -> NDArray
     top = (resized_height - height) // 2
     left = (resized_width - width) // 2
     rows, columns = slice(top, top + height), slice(left, left + width)
-    return _bilinear_with_zero_border(mask, resized_height, resized_width, rows, columns) > 0
+    return _touched(mask, resized_height, resized_width, rows, columns)
 
 
 def images_to_tensor(
@@ -187,30 +188,94 @@ def _area(values: NDArray, box: Letterbox) -> NDArray:
     return cv2.resize(values, (box.resized_width, box.resized_height), interpolation=interpolation)
 
 
-def _bilinear_with_zero_border(
-    values: NDArray, height: int, width: int, rows: slice = slice(None), columns: slice = slice(None)
-) -> NDArray[np.float64]:
-    """scikit-image 0.13's ``resize(values, (height, width))[rows, columns]``: order 1, mode ``constant``.
+class _Neighbours(NamedTuple):
+    """The two pixels of a row or column that each sample of its resized form is mixed of.
 
-    Bilinear interpolation is separable, so rows are mixed first and columns after them. The result is clipped to the
-    range of the input, as there.
+    Where one of them has no weight, or is outside of the image, the other stands in its place.
     """
-    mixed = _mix(_mix(values, height, rows, axis=0), width, columns, axis=1)
-    return np.clip(mixed, values.min(), values.max())
+
+    lower: NDArray[np.int64]
+    """Number of the pixel before the sample."""
+    upper: NDArray[np.int64]
+    """Number of the pixel after it."""
+    lower_weight: NDArray[np.float64]
+    """Weight of the pixel before."""
+    upper_weight: NDArray[np.float64]
+    """Weight of the pixel after."""
 
 
-def _mix(values: NDArray, count: int, wanted: slice, axis: int) -> NDArray[np.float64]:
-    """Resizes one axis to ``count`` samples and gives the wanted ones: mixtures of two neighbours, zero outside."""
-    length = values.shape[axis]
-    # Sample i lies at (i + 1/2) * length / count - 1/2. Integers keep a position that hits a pixel exactly there: a
-    # rounding error would spread a mask by a rim of 1e-16.
-    numerator = (2 * np.arange(count)[wanted] + 1) * length - count
+@lru_cache(maxsize=256)
+def _neighbours(length: int, count: int) -> _Neighbours:
+    """The neighbours of ``count`` samples on ``length`` pixels. Sample i lies at ``(i + 1/2) * length / count - 1/2``.
+
+    Integers keep a position that hits a pixel exactly there: a rounding error would spread a mask by a rim of 1e-16.
+    """
+    numerator = (2 * np.arange(count) + 1) * length - count
     lower = numerator // (2 * count)
     weight = (numerator % (2 * count)) / (2 * count)
+    lower_weight = np.where(lower >= 0, 1 - weight, 0)
+    upper_weight = np.where(lower + 1 < length, weight, 0)
+    return _Neighbours(
+        lower=np.where(lower_weight > 0, lower, lower + 1),
+        upper=np.where(upper_weight > 0, lower + 1, lower),
+        lower_weight=lower_weight,
+        upper_weight=upper_weight,
+    )
+
+
+def _bilinear_with_zero_border(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
+    """scikit-image 0.13's ``resize(image, (height, width))``, rounded: order 1, mode ``constant``.
+
+    That is float64, which is slow. An image that shrinks has no sample outside; OpenCV's float32 then gives the same
+    bytes, but for values near a half, where the rounding could go the other way: those are computed in float64.
+
+    Args:
+        image: uint8, (H, W, C).
+        height: of the result in pixels.
+        width: of the result in pixels.
+    """
+    rows, columns = _neighbours(image.shape[0], height), _neighbours(image.shape[1], width)
+    if height > image.shape[0] or width > image.shape[1]:
+        exact = _mix(_mix(image, rows, axis=0), columns, axis=1)
+        return np.rint(np.clip(exact, image.min(), image.max())).astype(np.uint8)  # clipped to its range, as there
+    values = cv2.resize(image.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
+    rounded = np.rint(values)
+    result: NDArray[np.uint8] = rounded.astype(np.uint8)
+    if image.shape[0] % height == 0 and image.shape[1] % width == 0:
+        return result  # weights are 0, 1/2 or 1: float32 is exact
+    # OpenCV's weights are float32 positions: wrong by at most length / 2^24 on each axis, times 255 for the value.
+    error = (image.shape[0] + image.shape[1]) / 2**16 + 1e-3
+    doubtful = np.flatnonzero(np.abs(values - rounded) > 0.5 - error)
+    row, column, channel = np.unravel_index(doubtful, values.shape)
+    left, right = (
+        image[rows.lower[row], side, channel] * rows.lower_weight[row]
+        + image[rows.upper[row], side, channel] * rows.upper_weight[row]
+        for side in (columns.lower[column], columns.upper[column])
+    )
+    exact = left * columns.lower_weight[column] + right * columns.upper_weight[column]
+    result.flat[doubtful] = np.rint(exact)
+    return result
+
+
+def _mix(values: NDArray, neighbours: _Neighbours, axis: int) -> NDArray[np.float64]:
+    """Resizes one axis."""
     shape = [1] * values.ndim
-    shape[axis] = len(weight)
-    lower_weight = np.where(lower >= 0, 1 - weight, 0).reshape(shape)
-    upper_weight = np.where(lower + 1 < length, weight, 0).reshape(shape)
-    result: NDArray[np.float64] = values.take(np.maximum(lower, 0), axis) * lower_weight
-    result += values.take(np.minimum(lower + 1, length - 1), axis) * upper_weight
+    shape[axis] = -1
+    result: NDArray[np.float64] = values.take(neighbours.lower, axis) * neighbours.lower_weight.reshape(shape)
+    result += values.take(neighbours.upper, axis) * neighbours.upper_weight.reshape(shape)
+    return result
+
+
+def _touched(
+    mask: NDArray[np.bool_], height: int, width: int, rows: slice = slice(None), columns: slice = slice(None)
+) -> NDArray[np.bool_]:
+    """Where the bilinear mixture of a mask, ``resize(mask, (height, width))[rows, columns]``, is above zero.
+
+    No number is needed for it: one of the up to four pixels that a sample is mixed of must belong to the mask.
+    """
+    down, across = _neighbours(mask.shape[0], height), _neighbours(mask.shape[1], width)
+    touched = mask.take(down.lower[rows], axis=0) | mask.take(down.upper[rows], axis=0)
+    result: NDArray[np.bool_] = touched.take(across.lower[columns], axis=1) | touched.take(
+        across.upper[columns], axis=1
+    )
     return result

@@ -68,6 +68,7 @@ def evaluate(
     *,
     protocol: Protocol = "standard",
     crf: bool = False,
+    crf_workers: int | None = None,
     device: torch.device | str = "cpu",
     batch_images: int = 4,
     batch_expressions: int = 16,
@@ -88,6 +89,8 @@ def evaluate(
         split: which split.
         protocol: how predictions become masks (see ``protocols``).
         crf: also score the masks after the DenseCRF.
+        crf_workers: processes that compute it; 0 computes it between the network's batches, None takes one for each
+            core. The results are the same.
         device: where the network lives.
         batch_images: images that the network sees at once.
         batch_expressions: most expressions that it comprehends at once; bounds the memory.
@@ -96,13 +99,15 @@ def evaluate(
         advance: called with (finished expressions, all expressions).
 
     Raises:
-        UsageError: there is no such split, or a number is below one.
+        UsageError: there is no such split, a number is too low, or ``crf_workers`` is given without ``crf``.
         UserError: the split has no expressions, a photo is missing or broken, or the DenseCRF is not installed.
     """
     numbers = {"--limit": limit, "--batch-images": batch_images, "--batch-expressions": batch_expressions}
     for name, number in numbers.items():
         if number is not None and number < 1:
             raise UsageError(f"{name} must be 1 or more, got {number}.")
+    if crf_workers is not None and (crf_workers < 0 or not crf):
+        raise UsageError(f"--crf-workers goes with --crf and must be 0 or more, got {crf_workers}.")
     if crf:
         require_crf()
     images = samples_by_image(dataset.read(split))
@@ -115,7 +120,7 @@ def evaluate(
     remaining = keep_samples(chosen, lambda sample: sample.number not in results)
     done = len(samples) - sum(map(len, remaining))
     advance(done, len(samples))
-    with evaluation_mode(model), ScoringPool(protocol, crf=crf) as pool:
+    with evaluation_mode(model), ScoringPool(protocol, crf=crf, workers=crf_workers) as pool:
         predictions = predict(
             model,
             vocabulary,

@@ -7,16 +7,9 @@ what such a process loads: it must not import torch.
 from __future__ import annotations
 
 import signal
+from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import (
-    FIRST_COMPLETED,
-    Executor,
-    Future,
-    ProcessPoolExecutor,
-    ThreadPoolExecutor,
-    as_completed,
-    wait,
-)
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -78,49 +71,54 @@ def sigmoid(logits: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 class ScoringPool:
-    """Scores predictions in parallel; a bounded number waits, so that the memory does not grow with the split."""
+    """Scores predictions in parallel, in their order; a bounded number waits, so that the memory does not grow with the
+    split."""
 
     def __init__(self, protocol: Protocol, *, crf: bool, workers: int | None = None) -> None:
         """
         Args:
             protocol: how a prediction becomes a mask.
             crf: post-process with the DenseCRF too, in processes.
-            workers: threads or processes; by default one for each core.
+            workers: threads or processes; 0 scores in the calling thread, None takes one for each core.
         """
         self._protocol = protocol
         self._crf = crf
-        workers = workers or usable_cores()
+        workers = usable_cores() if workers is None else workers
         self._most_waiting = 4 * workers
-        self._executor: Executor
-        if crf:
+        self._executor: Executor | None = None
+        if workers and crf:
             self._executor = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_prepare_process)
-        else:
+        elif workers:
             self._executor = ThreadPoolExecutor(workers, thread_name_prefix="score")
 
     def __enter__(self) -> ScoringPool:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._executor.shutdown(wait=True, cancel_futures=True)
+        if self._executor is not None:
+            self._executor.shutdown(wait=True, cancel_futures=True)
 
     def score(self, predictions: Iterable[SampleLogits]) -> Iterator[ScoredSample]:
-        """Yields the result of each prediction as soon as it is there, in any order.
+        """Yields the result of each prediction, in the order of the predictions, as soon as it is there.
 
         Raises:
             UserError: one of the processes did not start or was ended from outside.
         """
-        waiting: set[Future[ScoredSample]] = set()
+        if self._executor is None:
+            yield from (score(self._task(prediction)) for prediction in predictions)
+            return
+        waiting: deque[Future[ScoredSample]] = deque()
         try:
             for prediction in predictions:
-                waiting.add(self._executor.submit(score, self._task(prediction)))
-                patience = None if len(waiting) > self._most_waiting else 0
-                done, waiting = wait(waiting, timeout=patience, return_when=FIRST_COMPLETED)
-                yield from (future.result() for future in done)
-            yield from (future.result() for future in as_completed(waiting))
+                waiting.append(self._executor.submit(score, self._task(prediction)))
+                while waiting and (waiting[0].done() or len(waiting) > self._most_waiting):
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
         except BrokenProcessPool:
             raise UserError(
                 "a process that computes the CRF did not start or was ended, most often for lack of memory: mend that "
-                "(what it said stands above) and go on with --resume."
+                "(what it said stands above) and go on with --resume, with fewer --crf-workers if need be."
             ) from None
 
     def _task(self, prediction: SampleLogits) -> ScoringTask:

@@ -149,7 +149,6 @@ SMALL = ModelConfig(
     ),
     embedding_channels=128,
     word_channels=192,
-    both_directions=True,
     word_type_channels=96,
     multimodal_channels=128,
     fusion_channels=64,

@@ -88,6 +88,9 @@ class TrainingOptions:
     paper: no)."""
     image_size: int | None = None
     """Side of the network's square input in pixels; by default the preset's (small: 192, paper: 320)."""
+    render_on: Literal["cpu", "device"] = "cpu"
+    """Where photos are resized and recoloured: on the cpu, by the processes that load them, or on the device that
+    trains, which leaves them to decoding. The device's may differ by a grey level or two, from rounding."""
     seed: int = 0
     """Decides everything random: initial weights, order, augmentation."""
 
@@ -221,11 +224,12 @@ def check_same_run(before: dict[str, Any], now: dict[str, Any], folder: Path) ->
     Raises:
         UsageError: names the options that differ, or says that the data or the network do.
     """
-    options = before.get("options", {})
+    # An option that came after the run began has its default there.
+    options = {field.name: field.default for field in dataclasses.fields(TrainingOptions)} | before.get("options", {})
     changed = [
-        f"--{name.replace('_', '-')} was {options.get(name)} and is {value}"
+        f"--{name.replace('_', '-')} was {options[name]} and is {value}"
         for name, value in now["options"].items()
-        if options.get(name) != value
+        if options[name] != value
     ]
     if changed:
         raise UsageError(
@@ -236,7 +240,7 @@ def check_same_run(before: dict[str, Any], now: dict[str, Any], folder: Path) ->
             f"the data or the vocabulary are not those that the run in {folder} began with: "
             "give the same ones to resume it."
         )
-    if before.get("network") != now["network"]:
+    if ModelConfig.from_dict(before.get("network", {})) != ModelConfig.from_dict(now["network"]):
         raise UsageError(
             f"embeddings or backbone weights are of another kind than those that the run in {folder} began with: "
             "give the same ones to resume it."

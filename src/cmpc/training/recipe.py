@@ -18,6 +18,7 @@ from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 from cmpc.data.augmentation import Augmentation
 from cmpc.data.dataset import Batch, ReferringImages, collate, prepare_worker
+from cmpc.data.device_transforms import CollatePhotos, PhotoBatch
 from cmpc.data.sampler import PassSampler, StepSampler, Visit
 from cmpc.data.schema import PreparedDataset, ReferredObject
 from cmpc.data.spacy_word_types import SpacyWordTypes, label_rows, without_word_types
@@ -86,6 +87,7 @@ def train(options: TrainingOptions, console: Console | None = None) -> TrainingR
         seed=options.seed,
         augmentation=Augmentation() if plan.augmentation else None,
         label_words=_word_labels(options, config),
+        render=options.render_on == "cpu",
     )
     supervised = training_set.has_word_types and plan.recipe == "modern" and config.network == "cmpc"
     config = replace(config, word_type_supervision=supervised or config.word_type_supervision)
@@ -311,7 +313,14 @@ def _validation_set(
     if split is None or not options.validate_every:
         return None
     return ReferringImages(
-        data, split, vocabulary, config.image, max_words=config.max_words, expressions_per_image=8, shuffle=False
+        data,
+        split,
+        vocabulary,
+        config.image,
+        max_words=config.max_words,
+        expressions_per_image=8,
+        shuffle=False,
+        render=options.render_on == "cpu",
     )
 
 
@@ -325,12 +334,14 @@ def _fingerprint(vocabulary: Vocabulary, *sets: ReferringImages | None) -> str:
     return digest.hexdigest()
 
 
-def _loader(dataset: ReferringImages, sampler: Sampler[list[Visit]], options: TrainingOptions) -> DataLoader[Batch]:
+def _loader(
+    dataset: ReferringImages, sampler: Sampler[list[Visit]], options: TrainingOptions
+) -> DataLoader[Batch | PhotoBatch]:
     workers = min(4, (os.cpu_count() or 1) - 1) if options.workers is None else options.workers
     return DataLoader(
         dataset,  # type: ignore[arg-type]  # collate makes batches of samples
         batch_sampler=sampler,
-        collate_fn=collate,
+        collate_fn=collate if dataset.render else CollatePhotos(dataset.image),
         num_workers=workers,
         worker_init_fn=prepare_worker,
         pin_memory=torch.cuda.is_available(),
@@ -338,7 +349,7 @@ def _loader(dataset: ReferringImages, sampler: Sampler[list[Visit]], options: Tr
 
 
 @contextmanager
-def _loading(batches: DataLoader[Batch]) -> Iterator[Iterator[Batch]]:
+def _loading(batches: DataLoader[Batch | PhotoBatch]) -> Iterator[Iterator[Batch | PhotoBatch]]:
     """The batches, loaded ahead in processes that end with the block, however it ends.
 
     The processes ignore signals, so whoever leaves them behind waits for them at its own end, without end. An error in

@@ -9,6 +9,7 @@ import torch
 from lightning_fabric import Fabric
 
 from cmpc.data.dataset import Batch
+from cmpc.data.device_transforms import PhotoBatch
 from cmpc.training.fabric import over_devices
 from cmpc.training.objective import Objective, overlap
 
@@ -29,13 +30,13 @@ class ValidationScores:
     """How many there were."""
 
 
-def validate(objective: Objective, batches: Iterable[Batch], fabric: Fabric) -> ValidationScores:
+def validate(objective: Objective, batches: Iterable[Batch | PhotoBatch], fabric: Fabric) -> ValidationScores:
     """Scores the model on all batches; each device has its own share of them."""
     sums = torch.zeros(4, dtype=torch.float64)  # intersection, union, IoU, expressions
     objective.eval()
     with torch.no_grad():
-        for batch in batches:
-            batch = batch.to(fabric.device)
+        for loaded in batches:
+            batch = loaded.to(fabric.device)
             with fabric.autocast():
                 output = objective.predict(batch)
             intersection, union = (values.double().cpu() for values in overlap(output.logits, batch.masks))
