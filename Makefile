@@ -15,7 +15,7 @@ help:
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev,crf,spacy,web]"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev,crf,spacy,web,onnx,openvino]"
 	touch $@
 
 install: $(VENV)/.installed
@@ -34,7 +34,6 @@ lint: install
 	$(BIN)/mypy
 
 bench: install
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[onnx,openvino]"
 	$(BIN)/python -m benchmarks.run --out benchmarks/results.json --docs docs/performance.md
 
 weights: install

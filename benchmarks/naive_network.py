@@ -297,7 +297,8 @@ class NaiveNetwork(nn.Module):
             if name.endswith("num_batches_tracked") and name not in given:  # frozen batch norms do not count
                 state[name] = own
                 continue
-            value = given[_HEAD.sub(r".entity_perception.\1.", name) + ("_l0" if "lstm." in name and "conv" not in name else "")]
+            suffix = "_l0" if name.startswith(("language.lstm.", "language.reverse_lstm.")) else ""
+            value = given[_HEAD.sub(r".entity_perception.\1.", name) + suffix]
             if head := _HEAD.search(name):
                 value = value.chunk(network.config.fusion_heads)[int(head[2])]
             state[name] = value.reshape(own.shape).clone()

@@ -33,7 +33,7 @@ BACKBONE = ("--image-size", "96", "--epochs", "1.5")
 STAGES = {
     "phrases": ("--image-size", "96", "--steps", "1200", "--learning-rate", "2e-3", "--validate-every", "0"),
     "coarse": ("--image-size", "96", "--steps", "3500", "--learning-rate", "2e-3"),
-    "fine": ("--image-size", "128", "--steps", "2000", "--learning-rate", "1e-3"),
+    "fine": ("--image-size", "128", "--steps", "1500", "--learning-rate", "1e-3"),
 }
 """First what there is to perceive: phrases such as "the red cube" that may fit several blocks. Then the expressions, of
 which most is learnt on small pictures, where a step costs half. The last stage sharpens the masks."""

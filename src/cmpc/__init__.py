@@ -29,8 +29,8 @@ _HOMES = {
 }
 
 
-def load(path_or_hub_id: str | Path, *, device: torch.device | str = "cpu") -> Segmenter:
-    """Loads a model from a folder or from the hub; see ``Segmenter.load``."""
+def load(path_or_hub_id: str | Path | None = None, *, device: torch.device | str = "cpu") -> Segmenter:
+    """Loads a model from a folder or from the hub, by default the one that ships; see ``Segmenter.load``."""
     from cmpc.segmenter import Segmenter
 
     return Segmenter.load(path_or_hub_id, device=device)

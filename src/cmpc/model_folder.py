@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,17 +84,14 @@ def load_model_folder(folder: str | Path, device: torch.device | str = "cpu") ->
     """
     folder = Path(folder)
     if missing := [name for name in (CONFIG, VOCABULARY, WEIGHTS) if not (folder / name).is_file()]:
+        if CONFIG not in missing and read_folder_config(folder).export is not None:
+            raise UserError(f"{folder} is an exported model: give the model folder that it was made from.")
         what = "is not a model folder" if folder.exists() else "does not exist"
         raise UserError(
             f"{folder} {what}: {', '.join(missing)} missing. Give the folder that training or import wrote."
         )
-    config = _read_config(folder / CONFIG)
-    vocabulary = Vocabulary.load(folder / VOCABULARY)
-    if len(vocabulary) != config.vocabulary_size:
-        raise UserError(
-            f"{folder / VOCABULARY} has {len(vocabulary):,} words but the model was made for "
-            f"{config.vocabulary_size:,}: the files do not belong together."
-        )
+    config = read_folder_config(folder).network
+    vocabulary = read_vocabulary(folder, config)
     with torch.device("meta"):
         model = build_network(config)
     model.load_state_dict(_read_weights(folder / WEIGHTS, model), assign=True)
@@ -113,27 +111,61 @@ def read_model_config(folder: str | Path) -> ModelConfig:
     Raises:
         UserError: there is no configuration, or it is damaged.
     """
+    return read_folder_config(folder).network
+
+
+@dataclass(frozen=True)
+class FolderConfig:
+    """What ``config.json`` of a folder says."""
+
+    network: ModelConfig
+    """The network."""
+    export: dict[str, Any] | None
+    """How it was exported (``cmpc.interop.export``); None in a model folder."""
+
+
+def read_folder_config(folder: str | Path) -> FolderConfig:
+    """The configuration of a model folder or of an exported one.
+
+    Raises:
+        UserError: it is missing or damaged, or was written by a newer version.
+    """
     path = Path(folder) / CONFIG
     if not path.is_file():
         what = "is not a model folder" if path.parent.exists() else "does not exist"
         raise UserError(f"{folder} {what}: {CONFIG} missing. Give the folder that training or import wrote.")
-    return _read_config(path)
-
-
-def _read_config(path: Path) -> ModelConfig:
     try:
         values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         if values["format_version"] > FORMAT_VERSION:
             raise UserError(f"{path} was written by a newer version of cmpc: update this one.")
-        return ModelConfig.from_dict(values["network"])
+        return FolderConfig(ModelConfig.from_dict(values["network"]), values.get("export"))
     except UserError:
         raise
     except (ValueError, KeyError, TypeError, OSError) as error:
         raise UserError(f"{path} is not the configuration of a cmpc model ({error}).") from None
 
 
+def read_vocabulary(folder: Path, config: ModelConfig) -> Vocabulary:
+    """The vocabulary of a folder.
+
+    Raises:
+        UserError: it is missing or damaged, or belongs to another network.
+    """
+    vocabulary = Vocabulary.load(folder / VOCABULARY)
+    if len(vocabulary) != config.vocabulary_size:
+        raise UserError(
+            f"{folder / VOCABULARY} has {len(vocabulary):,} words but the model was made for "
+            f"{config.vocabulary_size:,}: the files do not belong together."
+        )
+    return vocabulary
+
+
 def _read_weights(path: Path, model: ReferringNetwork) -> dict[str, torch.Tensor]:
-    """The tensors of the file, as float32, after a check that they are those of the network."""
+    """The tensors of the file, as float32, after a check that they are those of the network.
+
+    Tensors stay in the file, mapped into memory, until they are used. The backbone and every layer after it have
+    mappings of their own, so that memory is free again as soon as a part is not needed any more.
+    """
     expected = {name: tuple(value.shape) for name, value in model.state_dict().items()}
     try:
         with safe_open(path, framework="pt") as file:
@@ -146,10 +178,18 @@ def _read_weights(path: Path, model: ReferringNetwork) -> dict[str, torch.Tensor
                     f"{path} holds other weights than its configuration says: {len(wrong)} are missing, unexpected or "
                     f"of another shape (first: {', '.join(wrong[:3])})."
                 )
-            state = {name: file.get_tensor(name) for name in expected}
+        state: dict[str, torch.Tensor] = {}
+        for _, names in itertools.groupby(expected, _mapping_of):
+            with safe_open(path, framework="pt") as file:
+                state |= {name: file.get_tensor(name) for name in names}
     except (SafetensorError, OSError) as error:
         raise UserError(f"{path} is damaged: {error}.") from None
     return {name: value.float() if value.is_floating_point() else value for name, value in state.items()}
+
+
+def _mapping_of(name: str) -> str:
+    """Which tensors are mapped into memory together."""
+    return "backbone" if name.startswith("backbone.") else name.rpartition(".")[0]
 
 
 def _minimal_card(config: ModelConfig) -> str:

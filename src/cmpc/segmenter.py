@@ -14,14 +14,18 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from cmpc.data.images import from_array, from_pillow, read_image
-from cmpc.data.transforms import images_to_tensor, letterbox_image, undo_letterbox
+from cmpc.data.transforms import letterbox_image, undo_letterbox
 from cmpc.data.vocabulary import Vocabulary, pad_tokens, tokenize
+from cmpc.engines.engine import Engine, EngineName, Features, Precision
+from cmpc.engines.loading import load_engine
+from cmpc.engines.torch_engine import TorchEngine
 from cmpc.errors import UsageError, UserError
 from cmpc.explanation.compute import check_explainable, explain
 from cmpc.explanation.explanation import Explanation
-from cmpc.model_folder import MODEL_FILES, load_model_folder, write_model_files
-from cmpc.models import ImageFeatures, ReferringNetwork
+from cmpc.model_folder import MODEL_FILES, write_model_files
+from cmpc.models import ModelConfig, ReferringNetwork
 from cmpc.prediction import Prediction
+from cmpc.weights import SHIPPED_MODEL
 
 ImageSource = str | Path | bytes | NDArray | Image.Image
 """A path, the bytes of a file, an array (H, W) or (H, W, 3 or 4) of uint8 or uint16 in RGB order, or a PIL image."""
@@ -34,8 +38,8 @@ EXPRESSIONS_AT_ONCE = 8
 class EncodedImage:
     """An image that the network has seen: expressions about it are answered from here."""
 
-    features: ImageFeatures
-    """What the network keeps of it."""
+    features: Features
+    """What the engine keeps of it."""
     height: int
     """Height of the image in pixels."""
     width: int
@@ -58,24 +62,55 @@ class Segmenter(
         segmenter.predict(expressions="the dog behind him")
     """
 
-    def __init__(self, model: ReferringNetwork, vocabulary: Vocabulary) -> None:
-        self.model = model.eval()
+    def __init__(self, model: ReferringNetwork | Engine, vocabulary: Vocabulary) -> None:
+        """
+        Args:
+            model: a network, which PyTorch runs where it is, or an engine.
+            vocabulary: the words that the network's embedding belongs to.
+        """
+        self.engine: Engine = TorchEngine(model.eval()) if isinstance(model, ReferringNetwork) else model
         self.vocabulary = vocabulary
         self._image: EncodedImage | None = None
 
     @staticmethod
-    def load(path_or_hub_id: str | Path, *, device: torch.device | str = "cpu") -> Segmenter:
+    def load(
+        path_or_hub_id: str | Path | None = None,
+        *,
+        engine: EngineName | None = None,
+        precision: Precision | None = None,
+        device: torch.device | str = "cpu",
+    ) -> Segmenter:
         """Loads a model from a folder, or from the Hugging Face hub (``"organisation/name"``).
 
+        Args:
+            path_or_hub_id: a model folder, a folder that ``cmpc export`` wrote, or a name on the hub; None: the small
+                model that ships, which knows the scenes of Blocks, not photos.
+            engine: what computes: ``torch`` for model folders, ``onnx`` or ``openvino`` for exported ones; None: what
+                the folder is for.
+            precision: ``fp32``, ``bf16`` or ``int8``; None: that of the folder.
+            device: where PyTorch computes; exported models run on the CPU.
+
         Raises:
-            UserError: there is no such model, or it is damaged.
+            UserError: there is no such model, it is damaged, or the engine is not installed.
+            UsageError: the folder is for another engine, precision or device.
         """
-        return Segmenter._from_pretrained(model_id=str(path_or_hub_id), device=device)
+        return Segmenter._from_pretrained(
+            model_id=str(path_or_hub_id or SHIPPED_MODEL), engine=engine, precision=precision, device=device
+        )
 
     @property
-    def device(self) -> torch.device:
-        """Where the network runs."""
-        return self.model.score.weight.device
+    def config(self) -> ModelConfig:
+        """What the network is made of."""
+        return self.engine.config
+
+    @property
+    def model(self) -> ReferringNetwork:
+        """The plain network.
+
+        Raises:
+            UserError: the model is an exported one.
+        """
+        return self._torch_engine("exported models hold no network").network
 
     def set_image(self, image: ImageSource) -> EncodedImage:
         """Sees an image, so that ``predict`` answers expressions about it without seeing it again.
@@ -168,10 +203,12 @@ class Segmenter(
             Every map of it is documented there. ``cmpc.explanation.save`` writes it as PNG, SVG or JSON.
 
         Raises:
-            UserError: the image is missing or broken, the expression holds no word, or the model has no such stages.
+            UserError: the image is missing or broken, the expression holds no word, the model has no such stages, or it
+                is an exported one.
             UsageError: the threshold is not between 0 and 1.
         """
-        check_explainable(self.model.config)
+        check_explainable(self.config)
+        engine = self._torch_engine("only the torch engine explains")
         pixels = _pixels(image)
         encoded = seen or self._encode([pixels])[0]
         if (encoded.height, encoded.width) != pixels.shape[:2]:
@@ -180,8 +217,9 @@ class Segmenter(
                 f"got one of {encoded.height} x {encoded.width}"
             )
         prediction = self.predict(encoded, expression, threshold=threshold)[0]
-        tokens = torch.tensor([self.vocabulary.encode(expression, self.model.config.max_words)], device=self.device)
-        return explain(self.model, encoded.features, tokens, image=pixels, prediction=prediction)
+        tokens = torch.tensor([self.vocabulary.encode(expression, self.config.max_words)], device=engine.device)
+        features = engine.image_features(encoded.features)
+        return explain(engine.network, features, tokens, image=pixels, prediction=prediction)
 
     def words(self, expression: str) -> list[str]:
         """The words of an expression as the network reads them.
@@ -189,21 +227,19 @@ class Segmenter(
         Raises:
             UserError: there is none.
         """
-        words = tokenize(expression)[: self.model.config.max_words]
+        words = tokenize(expression)[: self.config.max_words]
         if not any(character.isalnum() for word in words for character in word):
             raise UserError(
                 f"the expression {expression!r} holds no word: say what to look for, such as 'the left man'."
             )
         return words
 
-    @torch.inference_mode()
     def _encode(self, images: list[NDArray[np.uint8]]) -> list[EncodedImage]:
-        config = self.model.config.image
-        squares = [letterbox_image(image, config.size, config.resize) for image in images]
-        features = self.model.encode_image(images_to_tensor(squares, config, self.device))
-        return [EncodedImage(features.select(number), *image.shape[:2]) for number, image in enumerate(images)]
+        config = self.config.image
+        squares = np.stack([letterbox_image(image, config.size, config.resize) for image in images])
+        features = self.engine.encode_image(squares)
+        return [EncodedImage(some, *image.shape[:2]) for some, image in zip(features, images, strict=True)]
 
-    @torch.inference_mode()
     def _answer(
         self, images: Sequence[EncodedImage], expressions: Sequence[Sequence[str]], threshold: float
     ) -> list[list[Prediction]]:
@@ -222,18 +258,12 @@ class Segmenter(
     def _answer_some(
         self, image: EncodedImage, expressions: Sequence[str], words: list[list[str]], threshold: float
     ) -> list[Prediction]:
-        ids = [self.vocabulary.encode(expression, self.model.config.max_words) for expression in expressions]
-        tokens = torch.from_numpy(pad_tokens(ids)).to(self.device)
-        output = self.model.comprehend(
-            image.features,
-            self.model.encode_expression(tokens),
-            torch.zeros(len(expressions), dtype=torch.int64, device=self.device),
-        )
-        logits, types = output.logits.float().cpu(), output.word_types.float().cpu().numpy()
+        ids = [self.vocabulary.encode(expression, self.config.max_words) for expression in expressions]
+        logits, types = self.engine.comprehend(image.features, pad_tokens(ids))
         return [
             Prediction(
                 expression=expression,
-                probability=_sigmoid(undo_letterbox(logits[row].numpy(), image.height, image.width)),
+                probability=_sigmoid(undo_letterbox(logits[row], image.height, image.width)),
                 threshold=threshold,
                 words=tuple(words[row]),
                 word_types=types[row, : len(words[row])],
@@ -242,18 +272,30 @@ class Segmenter(
             for row, expression in enumerate(expressions)
         ]
 
+    def _torch_engine(self, reason: str) -> TorchEngine:
+        if not isinstance(self.engine, TorchEngine):
+            raise UserError(
+                f"{reason}, and this model runs on {self.engine.name}: load the folder it was exported from."
+            )
+        return self.engine
+
     def _save_pretrained(self, save_directory: Path) -> None:
         write_model_files(save_directory, self.model, self.vocabulary)
 
     @classmethod
     def _from_pretrained(  # the hub's mixin calls this with keywords
-        cls, *, model_id: str, device: torch.device | str = "cpu", **download: Any
+        cls,
+        *,
+        model_id: str,
+        engine: EngineName | None = None,
+        precision: Precision | None = None,
+        device: torch.device | str = "cpu",
+        **download: Any,
     ) -> Segmenter:
         folder = Path(model_id)
         if not folder.exists() and _may_be_on_the_hub(model_id):
             folder = _download(model_id, download)
-        loaded = load_model_folder(folder, device)
-        return cls(loaded.model, loaded.vocabulary)
+        return cls(*load_engine(folder, engine=engine, precision=precision, device=device))
 
 
 def _may_be_on_the_hub(name: str) -> bool:

@@ -10,6 +10,8 @@ import dataclasses
 from pathlib import Path
 from random import Random
 
+import numpy as np
+
 from cmpc.blocks.grammar import Speaker
 from cmpc.blocks.meaning import About, Selection
 from cmpc.blocks.scene import ATTRIBUTES, Block
@@ -32,7 +34,7 @@ def write_phrases(source: str | Path, out: str | Path, *, seed: int = 0) -> Data
         dataset.info, name=f"{dataset.info.name}-phrases", images=str(dataset.image_folder.resolve())
     )
     rng = Random(seed)
-    rows = {
+    rows: dict[str, list[ReferredObject]] = {
         split: [row for record in read_scenes(source, split) for row in _rows(record, rng)]
         for split in ("train", "val")
         if split in dataset.splits
@@ -51,7 +53,7 @@ def _rows(record: SceneRecord, rng: Random) -> list[ReferredObject]:
             continue
         text, word_types = said
         fitting = [number for number, block in enumerate(record.scene.blocks) if about.fits(block)]
-        mask = encode_mask(masks[fitting].any(axis=0))
+        mask = encode_mask(np.any(masks[fitting], axis=0))
         image_id = record.image.removesuffix(".jpg").replace("/", "-")
         asked[about] = ReferredObject(
             ref_id=f"{image_id}-phrase-{len(asked)}",

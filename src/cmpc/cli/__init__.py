@@ -21,6 +21,7 @@ COMMANDS: dict[str, str] = {
     "train": "train a model",
     "evaluate": "test a model on a split",
     "ablate": "compare networks that differ in one part, trained and tested alike",
+    "export": "turn a model into graphs for ONNX Runtime or OpenVINO",
     "blocks": "make Blocks, the built-in benchmark",
     "import-tf": "turn the authors' TensorFlow checkpoint into a model folder",
 }

@@ -33,10 +33,10 @@ class Options:
         tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="PHOTO [PHOTO ...] EXPRESSION ...")
     ]
     """Photos first, then expressions. A photo is a file, a folder of photos, or a text file with one path a line."""
-    model: str
-    """Folder of the model, or its name on the Hugging Face hub."""
     out: Path
     """File to write: picture.png, picture.svg, or picture.json for every map as numbers."""
+    model: str | None = None
+    """Folder of the model, or its name on the Hugging Face hub; by default the one that ships, which knows blocks."""
     levels: tuple[Literal["c3", "c4", "c5"], ...] = ()
     """Levels of the network that get a row of their own in the picture of one photo."""
     spacy_pipeline: str | None = None
@@ -59,6 +59,7 @@ def run(options: Options) -> None:
     from cmpc.devices import choose_device
     from cmpc.explanation.files import check_rows, check_suffix, save
     from cmpc.segmenter import Segmenter
+    from cmpc.weights import SHIPPED_MODEL, SHIPPED_MODEL_KNOWS
 
     check_suffix(options.out)
     rows = len(photos) * len(expressions)
@@ -66,7 +67,9 @@ def run(options: Options) -> None:
     if rows > 1 and (options.levels or options.spacy_pipeline is not None):
         raise UsageError("--levels and --spacy-pipeline go with one photo and one expression: a sheet has no room.")
     console = Console(stderr=True, highlight=False)
-    segmenter = Segmenter.load(options.model, device=choose_device(options.device))
+    if options.model is None:
+        console.print(SHIPPED_MODEL_KNOWS, style="yellow")
+    segmenter = Segmenter.load(options.model or SHIPPED_MODEL, device=choose_device(options.device))
     for expression in expressions:
         segmenter.words(expression)
     if rows == 1:

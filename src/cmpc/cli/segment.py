@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
@@ -36,14 +36,18 @@ class Options:
     """Photos first, then expressions. A photo is a file, a folder of photos, or a text file (.txt) with one path a
     line. An argument that exists or ends like a photo is one, but the last is an expression even where a folder has its
     name."""
-    model: str
-    """Folder of the model, or its name on the Hugging Face hub."""
     out: Path
     """Folder for the results: for each photo an overlay PNG, a mask PNG per expression, and a JSON file."""
+    model: str | None = None
+    """Folder of the model, or its name on the Hugging Face hub; by default the one that ships, which knows blocks."""
     threshold: float = 0.5
     """Pixels at least this likely form the mask, 0 to 1."""
     device: str = "auto"
-    """Where to compute: auto, cpu, cuda, cuda:1, mps."""
+    """Where to compute: auto, cpu, cuda, cuda:1, mps. Exported models run on the CPU."""
+    engine: Literal["torch", "onnx", "openvino"] | None = None
+    """What computes; by default what the folder is for: torch, or what cmpc export was told."""
+    precision: Literal["fp32", "bf16", "int8"] | None = None
+    """In which numbers; by default those of the folder."""
 
 
 def run(options: Options) -> None:
@@ -58,11 +62,22 @@ def run(options: Options) -> None:
 
     from cmpc.data.vocabulary import tokenize
     from cmpc.devices import choose_device
+    from cmpc.engines.loading import is_export
     from cmpc.segmenter import Segmenter
+    from cmpc.weights import SHIPPED_MODEL, SHIPPED_MODEL_KNOWS
 
     console = Console(stderr=True, highlight=False, soft_wrap=True)
-    segmenter = Segmenter.load(options.model, device=choose_device(options.device))
-    max_words = segmenter.model.config.max_words
+    if options.model is None:
+        console.print(SHIPPED_MODEL_KNOWS, style="yellow")
+    model = options.model or SHIPPED_MODEL
+    exported = options.device == "auto" and is_export(model)
+    segmenter = Segmenter.load(
+        model,
+        engine=options.engine,
+        precision=options.precision,
+        device="cpu" if exported else choose_device(options.device),
+    )
+    max_words = segmenter.config.max_words
     for expression in expressions:
         segmenter.words(expression)
         if len(tokenize(expression)) > max_words:

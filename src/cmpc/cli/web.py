@@ -1,6 +1,7 @@
 """A page to try a model in the browser: photos in, masks and the staged picture out. Nothing leaves this machine.
 
-cmpc web --model MODEL --open
+cmpc web --open
+cmpc web --model MODEL
 """
 
 from __future__ import annotations
@@ -23,11 +24,12 @@ class Options:
     """What to serve, and where."""
 
     model: str | None = None
-    """Folder of the model, or its name on the Hugging Face hub."""
+    """Folder of the model, or its name on the Hugging Face hub; by default the one that ships, which knows blocks."""
     models: Path | None = None
     """Folder with several model folders: the page lets one choose."""
     examples: Path | None = None
-    """Folder with example pictures, each with its expressions, one a line, in a text file of the same name."""
+    """Folder with example pictures, each with its expressions, one a line, in a text file of the same name. The model
+    that ships comes with some."""
     host: str = "127.0.0.1"
     """Address to listen at: by default only this machine reaches the page; 0.0.0.0 lets others in."""
     port: int | None = None
@@ -48,9 +50,12 @@ def run(options: Options) -> None:
 
     from cmpc.web.examples import read_examples
     from cmpc.web.server import served
+    from cmpc.weights import SHIPPED_EXAMPLES
 
     console = Console(stderr=True, highlight=False, soft_wrap=True)
-    examples = read_examples(options.examples) if options.examples else []
+    shipped = options.model is None and options.models is None
+    folder = options.examples or (SHIPPED_EXAMPLES if shipped else None)
+    examples = read_examples(folder) if folder else []
     with served(service, examples, host=options.host, port=options.port, open_browser=options.open) as address:
         console.print(f"The page is at {address} (Ctrl-C ends it).")
         while True:
@@ -66,20 +71,23 @@ def make_service(options: Options) -> Service:
     """What stands behind the page; the first model is loaded, so that a damaged one is named at once.
 
     Raises:
-        UsageError: there is not exactly one of ``--model`` and ``--models``.
+        UsageError: there are both ``--model`` and ``--models``.
         UserError: there is no such model, or it is damaged.
     """
-    if (options.model is None) == (options.models is None):
+    if options.model is not None and options.models is not None:
         raise UsageError("give either --model MODEL or --models FOLDER, a folder with several models.")
     from cmpc.devices import choose_device
     from cmpc.web.models import Models, models_in
     from cmpc.web.service import Service
+    from cmpc.weights import SHIPPED_MODEL
 
+    sources: dict[str, str | Path]
     if options.models is not None:
         sources = models_in(options.models)
-    else:
-        assert options.model is not None
+    elif options.model is not None:
         sources = {Path(options.model).name or options.model: options.model}
+    else:
+        sources = {SHIPPED_MODEL.name: SHIPPED_MODEL}
     models = Models(sources, choose_device(options.device))
     models.load(models.names[0])
     return Service(models, options.limits)

@@ -1,0 +1,48 @@
+"""The protocol that every engine keeps: see an image once, then answer expressions about it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cmpc.models.config import ModelConfig
+
+EngineName = Literal["torch", "onnx", "openvino"]
+Precision = Literal["fp32", "bf16", "int8"]
+ENGINES: tuple[EngineName, ...] = ("torch", "onnx", "openvino")
+PRECISIONS: tuple[Precision, ...] = ("fp32", "bf16", "int8")
+
+Features = Mapping[str, Any]
+"""What an engine keeps of one image, by name; a tensor of the engine's own kind with a batch axis of 1 each."""
+
+
+class Engine(Protocol):
+    """Runs a network."""
+
+    name: EngineName
+    """What computes."""
+    precision: Precision
+    """In which numbers."""
+    config: ModelConfig
+    """The network that it runs."""
+
+    def encode_image(self, images: NDArray[np.uint8]) -> list[Features]:
+        """Letterboxed photos, RGB, uint8, (B, S, S, 3), with S of ``config.image.size`` -> the features of each."""
+        ...
+
+    def comprehend(
+        self, features: Features, tokens: NDArray[np.int64]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Answers expressions about one image.
+
+        Args:
+            features: what ``encode_image`` gave for the image.
+            tokens: word ids, (E, N) with N at most ``config.max_words``, padded with 0 at the end.
+
+        Returns:
+            Logits, (E, S, S), and the probability of each word type, (E, N, 4), zero at padding.
+        """
+        ...

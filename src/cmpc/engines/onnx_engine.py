@@ -1,0 +1,81 @@
+"""ONNX Runtime: runs an exported folder without PyTorch's operators."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cmpc.engines.engine import EngineName, Features, Precision
+from cmpc.errors import UserError
+from cmpc.models.config import ModelConfig
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
+
+IMAGE_ENCODER, COMPREHENSION = "image_encoder.onnx", "comprehension.onnx"
+
+
+class OnnxEngine:
+    """Runs the two graphs of an export on the CPU."""
+
+    name: EngineName = "onnx"
+
+    def __init__(self, folder: Path, config: ModelConfig, precision: Precision) -> None:
+        """
+        Args:
+            folder: holds the two graphs.
+            config: the network that they were made from.
+            precision: what they compute in.
+
+        Raises:
+            UserError: ONNX Runtime is not installed, or a graph is missing or damaged.
+        """
+        require_onnxruntime()
+        self.precision: Precision = precision
+        self.config = config
+        self._encoder = _session(folder / IMAGE_ENCODER)
+        self._comprehension = _session(folder / COMPREHENSION)
+        self._names = [output.name for output in self._encoder.get_outputs()]
+
+    def encode_image(self, images: NDArray[np.uint8]) -> list[Features]:
+        """As ``Engine.encode_image``."""
+        outputs = self._encoder.run(None, {"images": images})
+        return [
+            dict(zip(self._names, (value[row : row + 1] for value in outputs), strict=True))
+            for row in range(len(images))
+        ]
+
+    def comprehend(
+        self, features: Features, tokens: NDArray[np.int64]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """As ``Engine.comprehend``."""
+        logits, types = self._comprehension.run(None, {**features, "tokens": tokens})
+        return logits, types
+
+
+def require_onnxruntime() -> None:
+    """Refuses when the extra is missing.
+
+    Raises:
+        UserError: ONNX Runtime is not installed.
+    """
+    if importlib.util.find_spec("onnxruntime") is None:
+        raise UserError("ONNX Runtime is not installed: pip install 'cmpc[onnx]'.")
+
+
+def _session(path: Path) -> InferenceSession:
+    import onnxruntime
+
+    if not path.is_file():
+        raise UserError(f"{path} is missing: export the model again.")
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # errors; they are raised as well
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    try:
+        return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # the runtime's exceptions have no common class but this
+        raise UserError(f"{path} is damaged ({str(error).strip().splitlines()[0]}): export the model again.") from None

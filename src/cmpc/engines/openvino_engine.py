@@ -1,0 +1,81 @@
+"""OpenVINO: runs an exported folder on the CPU."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cmpc.engines.engine import EngineName, Features, Precision
+from cmpc.errors import UserError
+from cmpc.models.config import ModelConfig
+
+IMAGE_ENCODER, COMPREHENSION = "image_encoder.xml", "comprehension.xml"
+
+
+class OpenVINOEngine:
+    """Runs the two graphs of an export."""
+
+    name: EngineName = "openvino"
+
+    def __init__(self, folder: Path, config: ModelConfig, precision: Precision) -> None:
+        """
+        Args:
+            folder: holds the two graphs.
+            config: the network that they were made from.
+            precision: what to compute in: ``int8`` for graphs that were made so, else ``fp32``, or ``bf16`` where the
+                CPU has such numbers.
+
+        Raises:
+            UserError: OpenVINO is not installed, a graph is missing or damaged, or the CPU lacks the precision.
+        """
+        require_openvino()
+        import openvino
+
+        core = openvino.Core()
+        if precision == "bf16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+            raise UserError("this CPU has no bf16 arithmetic: take fp32 or int8.")
+        self.precision: Precision = precision
+        self.config = config
+        options = {
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32",
+        }
+        self._graphs = []
+        for name in (IMAGE_ENCODER, COMPREHENSION):
+            path = folder / name
+            if not path.is_file() or not path.with_suffix(".bin").is_file():
+                raise UserError(f"{path} or its .bin file is missing: export the model again.")
+            try:
+                self._graphs.append(core.compile_model(path, "CPU", options))
+            except RuntimeError as error:
+                raise UserError(f"{path} is damaged ({_first_line(error)}): export the model again.") from None
+
+    def encode_image(self, images: NDArray[np.uint8]) -> list[Features]:
+        """As ``Engine.encode_image``."""
+        outputs = self._graphs[0]({"images": images}).to_dict()
+        named = {key.get_any_name(): np.array(value) for key, value in outputs.items()}
+        return [{name: value[row : row + 1] for name, value in named.items()} for row in range(len(images))]
+
+    def comprehend(
+        self, features: Features, tokens: NDArray[np.int64]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """As ``Engine.comprehend``."""
+        outputs = self._graphs[1]({**features, "tokens": tokens})
+        return np.array(outputs["logits"]), np.array(outputs["word_types"])
+
+
+def require_openvino() -> None:
+    """Refuses when the extra is missing.
+
+    Raises:
+        UserError: OpenVINO is not installed.
+    """
+    if importlib.util.find_spec("openvino") is None:
+        raise UserError("OpenVINO is not installed: pip install 'cmpc[openvino]'.")
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0]

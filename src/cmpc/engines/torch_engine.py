@@ -1,0 +1,103 @@
+"""PyTorch: the lean network, on the CPU or a GPU."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from cmpc.data.pixels import PixelNormalisation
+from cmpc.engines.engine import EngineName, Features, Precision
+from cmpc.engines.lean import lean_network
+from cmpc.errors import UsageError
+from cmpc.models import RRN, ImageFeatures, ReferringNetwork
+from cmpc.models.grid import cell_positions
+
+
+class TorchEngine:
+    """Runs the lean form of a network, which gives the same numbers with fewer operations."""
+
+    name: EngineName = "torch"
+
+    def __init__(
+        self,
+        network: ReferringNetwork,
+        *,
+        precision: Precision = "fp32",
+        reload: Callable[[], ReferringNetwork] | None = None,
+    ) -> None:
+        """
+        Args:
+            network: the network, on the device to compute on.
+            precision: ``fp32``, or ``bf16`` for devices that have such numbers: half the memory, about three digits.
+            reload: gives the network again. With it ``network`` is let go, which spares the memory of the weights that
+                the lean form holds in another shape.
+
+        Raises:
+            UsageError: the precision is int8.
+        """
+        if precision == "int8":
+            raise UsageError(
+                "PyTorch computes in fp32 or bf16: export the model for int8 (cmpc export --precision int8)."
+            )
+        self.precision: Precision = precision
+        self.config = network.config
+        self.device = network.score.weight.device
+        self._dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+        self._reload = reload
+        self._network = None if reload else network
+        self._normalisation = PixelNormalisation(network.config.image).to(self.device)
+        encoder, comprehension = lean_network(network, winograd=self.device.type == "cpu" and precision == "fp32")
+        self._encoder, self._comprehension = self._converted(encoder), self._converted(comprehension)
+
+    @property
+    def network(self) -> ReferringNetwork:
+        """The plain network, for explanations and for saving."""
+        if self._network is None:
+            assert self._reload is not None
+            self._network = self._reload()
+        return self._network
+
+    @torch.inference_mode()
+    def encode_image(self, images: NDArray[np.uint8]) -> list[Features]:
+        """As ``Engine.encode_image``."""
+        pixels = self._normalisation(torch.from_numpy(images).to(self.device)).to(self._dtype)
+        features = self._encoder(pixels.contiguous(memory_format=torch.channels_last))
+        return [{name: value[row : row + 1] for name, value in features.items()} for row in range(len(images))]
+
+    @torch.inference_mode()
+    def comprehend(
+        self, features: Features, tokens: NDArray[np.int64]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """As ``Engine.comprehend``."""
+        logits, types = self._comprehension(features, torch.from_numpy(tokens).to(self.device))
+        return logits.float().cpu().numpy(), types.float().cpu().numpy()
+
+    def image_features(self, features: Features) -> ImageFeatures:
+        """The features of an image as the plain network's own; a CMPC network's only.
+
+        Raises:
+            ValueError: the network is another one, whose lean form keeps other features.
+        """
+        if isinstance(self.network, RRN):
+            raise ValueError("the lean recurrent refinement network keeps other features than the plain one")
+        cells = -(-self.config.image.size // 8)
+        maps: dict[str, torch.Tensor] = {}
+        for level in ("c3", "c4", "c5"):
+            visual = features[level].float().permute(0, 2, 3, 1).unflatten(3, (cells, cells))  # (1, heads, C, h, w)
+            maps[level] = visual if self.config.entity_perception else visual[:, 0]
+        detail = features.get("detail")
+        return ImageFeatures(
+            maps,
+            cell_positions(cells, cells, device=self.device),
+            None if detail is None else detail.float(),
+            (self.config.image.size, self.config.image.size),
+        )
+
+    def _converted(self, module: nn.Module) -> nn.Module:
+        """The module in the engine's precision; the weights that it shares with the plain network stay as they are."""
+        return module if self._dtype == torch.float32 else copy.deepcopy(module).to(self._dtype)

@@ -1,0 +1,85 @@
+"""Whether an export answers as the model does: on noise, and on pictures with expressions about them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from cmpc.blocks.generate import make_sample
+from cmpc.data.pixels import PixelNormalisation
+from cmpc.data.vocabulary import Vocabulary, pad_tokens
+from cmpc.engines import Engine
+from cmpc.models import ReferringNetwork
+
+TOLERANCE = 1e-3
+"""Logits may differ by this part of the largest logit (or of 1), word types by this."""
+PICTURES = 2
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How far an export is from its model on one kind of input."""
+
+    about: str
+    """What was put in."""
+    logits: float
+    """Largest difference of a logit."""
+    largest_logit: float
+    """Largest logit of the model, without its sign."""
+    word_types: float
+    """Largest difference of a word type's probability."""
+
+    @property
+    def acceptable(self) -> bool:
+        """Whether rounding can be its only reason."""
+        return self.logits <= TOLERANCE * max(1.0, self.largest_logit) and self.word_types <= TOLERANCE
+
+    def __str__(self) -> str:
+        logits = f"logits {self.logits:.1e} (largest {self.largest_logit:.1f})"
+        return f"{self.about}: {logits}, word types {self.word_types:.1e}"
+
+
+def differences(network: ReferringNetwork, vocabulary: Vocabulary, engine: Engine) -> list[Difference]:
+    """Compares an engine with the plain network that it was made from."""
+    return [
+        _difference(about, network, engine, images, tokens) for about, images, tokens in _inputs(network, vocabulary)
+    ]
+
+
+@torch.inference_mode()
+def _difference(
+    about: str, network: ReferringNetwork, engine: Engine, images: NDArray[np.uint8], tokens: NDArray[np.int64]
+) -> Difference:
+    """Asks every expression about every image."""
+    expected = network.encode_image(PixelNormalisation(network.config.image)(torch.from_numpy(images)))
+    expressions = network.encode_expression(torch.from_numpy(tokens))
+    first = torch.zeros(len(tokens), dtype=torch.int64)
+    logits, largest, types = [0.0], [0.0], [0.0]
+    for number, features in enumerate(engine.encode_image(images)):
+        output = network.comprehend(expected.select(number), expressions, first)
+        ours, ours_types = engine.comprehend(features, tokens)
+        theirs = output.logits.numpy()
+        logits.append(float(np.abs(ours - theirs).max()))
+        largest.append(float(np.abs(theirs).max()))
+        types.append(float(np.abs(ours_types - output.word_types.numpy()).max()))
+    return Difference(about, max(logits), max(largest), max(types))
+
+
+def _inputs(
+    network: ReferringNetwork, vocabulary: Vocabulary
+) -> Iterator[tuple[str, NDArray[np.uint8], NDArray[np.int64]]]:
+    """Kinds of input: a name, letterboxed images, and word ids padded to different lengths."""
+    config = network.config
+    random = np.random.default_rng(0)
+    size = config.image.size
+    lengths = (1, config.max_words, max(1, config.max_words // 2))
+    ids = [random.integers(1, config.vocabulary_size, length).tolist() for length in lengths]
+    yield "noise", random.integers(0, 256, (1, size, size, 3), np.uint8), pad_tokens(ids)
+    samples = [make_sample(0, "val", index, size) for index in range(PICTURES)]
+    images = np.stack([sample.rendering.image for sample in samples])
+    asked = [sample.expressions[0].text for sample in samples]
+    yield "pictures", images, pad_tokens([vocabulary.encode(expression, config.max_words) for expression in asked])

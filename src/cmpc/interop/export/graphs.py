@@ -1,0 +1,115 @@
+"""The two graphs of an export, as ONNX files and as OpenVINO's."""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from cmpc.data.pixels import PixelNormalisation
+from cmpc.engines.lean import lean_network
+from cmpc.errors import UserError
+from cmpc.models import ReferringNetwork
+
+OPSET = 20
+EXAMPLE_IMAGES, EXAMPLE_EXPRESSIONS, EXAMPLE_WORDS = 2, 3, 5
+"""Sizes while the graphs are recorded; not 1, which would be taken as fixed."""
+
+
+class BytesEncoder(nn.Module):
+    """An image encoder that takes the bytes of letterboxed photos."""
+
+    def __init__(self, network: ReferringNetwork, encoder: nn.Module) -> None:
+        super().__init__()
+        self.normalisation = PixelNormalisation(network.config.image)
+        self.encoder = encoder
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        """RGB uint8 (B, S, S, 3) -> features by name, each with a batch axis."""
+        features: dict[str, Tensor] = self.encoder(self.normalisation(images))
+        return features
+
+
+def require_exporter() -> None:
+    """Refuses when the extra is missing.
+
+    Raises:
+        UserError: a package that writes ONNX is not installed.
+    """
+    if missing := [name for name in ("onnx", "onnxscript", "onnxruntime") if importlib.util.find_spec(name) is None]:
+        raise UserError(f"export needs {', '.join(missing)}: pip install 'cmpc[onnx]'.")
+
+
+@torch.no_grad()
+def write_onnx(network: ReferringNetwork, image_encoder: Path, comprehension: Path) -> None:
+    """Writes both graphs of a network as ONNX files.
+
+    The number of images, of expressions and of words is free; images are squares of the configuration's size.
+    """
+    require_exporter()
+    encoder, answers = lean_network(network, winograd=False)
+    size = network.config.image.size
+    images = torch.zeros(EXAMPLE_IMAGES, size, size, 3, dtype=torch.uint8)
+    tokens = torch.ones(EXAMPLE_EXPRESSIONS, EXAMPLE_WORDS, dtype=torch.int64)
+    tokens[0, 2:] = 0
+    bytes_encoder = BytesEncoder(network, encoder).eval()
+    features = bytes_encoder(images)
+    one = {name: value[:1] for name, value in features.items()}
+    _export(bytes_encoder, (images,), image_encoder, ["images"], [*features], ({0: "images"},))
+    free: tuple[Any, ...] = ({name: {} for name in one}, {0: "expressions", 1: "words"})
+    _export(answers, (one, tokens), comprehension, [*one, "tokens"], ["logits", "word_types"], free)
+
+
+def onnx_to_openvino(source: Path, target: Path) -> None:
+    """Turns an ONNX file into OpenVINO's ``target`` (.xml) and its weights beside it (.bin)."""
+    import openvino
+
+    openvino.save_model(openvino.convert_model(source), target, compress_to_fp16=False)
+
+
+def _export(
+    module: nn.Module,
+    arguments: tuple[Any, ...],
+    path: Path,
+    inputs: list[str],
+    outputs: list[str],
+    dynamic_shapes: tuple[Any, ...],
+) -> None:
+    with _quiet():
+        program = torch.onnx.export(
+            module,
+            arguments,
+            dynamo=True,
+            input_names=inputs,
+            output_names=outputs,
+            dynamic_shapes=dynamic_shapes,
+            opset_version=OPSET,
+            verbose=False,
+        )
+    assert program is not None
+    for node in program.model.graph:
+        for value in node.outputs:
+            value.shape = None  # the exporter notes a fixed number of words behind the LSTM; runtimes infer the shapes
+    program.save(path, external_data=True)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps what the exporter says to its own developers from the user."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
