@@ -77,7 +77,9 @@ def test_shares_are_those_of_the_adjacency(make_segmenter: MakeSegmenter, photo:
     tokens = torch.from_numpy(pad_tokens([segmenter.vocabulary.encode(EXPRESSION, 20)]))
     seen = segmenter.set_image(photo)
     output = segmenter.model.comprehend(
-        seen.features, segmenter.model.encode_expression(tokens), torch.zeros(1, dtype=torch.int64)
+        segmenter.engine.image_features(seen.features),
+        segmenter.model.encode_expression(tokens),
+        torch.zeros(1, dtype=torch.int64),
     )
     for level, stages in explanation.levels.items():
         reasoning, graph = output.maps[level].reasoning, stages.graph

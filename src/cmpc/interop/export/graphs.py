@@ -72,7 +72,8 @@ def onnx_to_openvino(source: Path, target: Path) -> None:
     """Turns an ONNX file into OpenVINO's ``target`` (.xml) and its weights beside it (.bin)."""
     import openvino
 
-    openvino.save_model(openvino.convert_model(source), target, compress_to_fp16=False)
+    # Not convert_model: it reports its use to OpenVINO's makers unless told otherwise.
+    openvino.save_model(openvino.Core().read_model(source), target, compress_to_fp16=False)
 
 
 def _export(
