@@ -150,9 +150,10 @@ explanations and to start from. Its words are those of the grammar of Blocks.
 
 ## Recipe
 
-`python examples/train_blocks_model.py --work work --out MODEL` makes it from nothing, seeded: {TRAINING_IMAGES:,}
-images of `train` (seed 0, 192 pixels); the backbone alone, on the attributes of each pixel; then two stages, the second
-of which begins from the first:
+`python examples/train_blocks_model.py --work work --out MODEL` makes it from nothing, seeded, with {TRAINING_IMAGES:,}
+images of `train` (seed 0, 192 pixels). The backbone learns alone at first, from the attributes of each pixel; the
+network then learns from phrases that may fit several blocks, and from the expressions, each stage going on from the
+one before:
 
 ```
 python examples/{PRETRAINING.name} {" ".join(BACKBONE)}    # backbone
@@ -160,7 +161,7 @@ python examples/{PRETRAINING.name} {" ".join(BACKBONE)}    # backbone
 ```
 
 AdamW, warm-up and cosine, cross entropy and Dice on the final map and on each level, and an auxiliary loss on the word
-types, which Blocks knows. The stages took {_hours(work)} hours on {processor()}, no GPU, PyTorch
+types, which Blocks knows. The three stages took {_hours(work)} hours on {processor()}, no GPU, PyTorch
 {torch.__version__.split("+")[0]}; other work went on beside them. Rendering is not counted.
 
 ## Results
@@ -215,7 +216,7 @@ def _hours(work: Path) -> str:
     for stage in STAGES:
         with (work / stage / "training.csv").open(encoding="utf-8") as file:
             spent.append(float([row["seconds"] for row in csv.DictReader(file)][-1]) / 3600)
-    return " and ".join(f"{hours:.1f}" for hours in spent)
+    return ", ".join(f"{hours:.1f}" for hours in spent[:-1]) + f" and {spent[-1]:.1f}"
 
 
 if __name__ == "__main__":
