@@ -72,7 +72,7 @@ def test_readme_works_from_a_benchmark_to_masks(tmp_path: Path, monkeypatch: pyt
     run("train", "data/unc", *quick)
     run("evaluate", "data/unc")
     run("segment", "photo.jpg")
-    scene = "src/cmpc/weights/examples/scene-3.jpg"
+    scene = "src/cmpc/weights/examples/scene-4.jpg"
     (tmp_path / scene).parent.mkdir(parents=True)
     shutil.copy(ROOT / scene, tmp_path / scene)
     run("explain", scene)  # with the model that ships
