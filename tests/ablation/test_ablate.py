@@ -98,17 +98,17 @@ def test_interrupted_ablation_continues_without_repeating_finished_runs(
 
     watcher = threading.Thread(target=interrupt_the_second_run)
     watcher.start()
-    assert ablate(grouped_scenes, out, *variants, "--steps", "30") == 130
+    assert ablate(grouped_scenes, out, *variants, "--steps", "150") == 130
     watcher.join()
     assert names_of(out) == [("concatenation", 0)]
     finished = (out / "concatenation-seed0" / "last").stat().st_mtime_ns
 
-    assert ablate(grouped_scenes, out, *variants, "--steps", "30") == 2
+    assert ablate(grouped_scenes, out, *variants, "--steps", "150") == 2
     assert "continue it with --resume" in capsys.readouterr().err
-    assert ablate(grouped_scenes, out, *variants, "--steps", "30", "--resume") == 0
+    assert ablate(grouped_scenes, out, *variants, "--steps", "150", "--resume") == 0
     assert names_of(out) == [("concatenation", 0), ("both", 0), ("concatenation", 1), ("both", 1)]
     assert (out / "concatenation-seed0" / "last").stat().st_mtime_ns == finished
-    assert json.loads((out / "both-seed0" / "last" / "training_state.json").read_text())["step"] == 30
+    assert json.loads((out / "both-seed0" / "last" / "training_state.json").read_text())["step"] == 150
 
 
 def test_run_that_fails_leaves_the_others_alone(
