@@ -75,9 +75,7 @@ def test_values_used_longest_ago_are_forgotten() -> None:
     assert [memory.get(key) for key in "ac"] == [5, 3]
 
 
-def test_command_wants_one_model_or_a_folder_of_them(tmp_path: Path, tiny_model_folder: Path) -> None:
-    with pytest.raises(UsageError, match="either --model MODEL or --models FOLDER"):
-        run(Options())
+def test_command_takes_one_model_or_a_folder_of_them(tmp_path: Path, tiny_model_folder: Path) -> None:
     with pytest.raises(UsageError, match="either --model MODEL or --models FOLDER"):
         run(Options(model=str(tiny_model_folder), models=tmp_path))
     service = make_service(Options(model=str(tiny_model_folder), device="cpu"))
