@@ -71,9 +71,9 @@ def test_threshold_changes_the_masks_without_the_network(
     def fail(*_: Any) -> None:
         raise AssertionError("the network ran")
 
-    network = page_service.models.load(page_service.models.names[0]).model
-    monkeypatch.setattr(network, "encode_image", fail)
-    monkeypatch.setattr(network, "comprehend", fail)
+    engine = page_service.models.load(page_service.models.names[0]).engine
+    monkeypatch.setattr(engine, "encode_image", fail)
+    monkeypatch.setattr(engine, "comprehend", fail)
     visitor.move_threshold(threshold)
     after = visitor.results()["predictions"][0]
     assert after["threshold"] == threshold
@@ -90,7 +90,7 @@ def test_second_expression_does_not_see_the_photo_again(
     def fail(*_: Any) -> None:
         raise AssertionError("the photo was seen again")
 
-    monkeypatch.setattr(page_service.models.load(page_service.models.names[0]).model, "encode_image", fail)
+    monkeypatch.setattr(page_service.models.load(page_service.models.names[0]).engine, "encode_image", fail)
     visitor.ask("behind white dog")
     visitor.page.locator("ul.legend li", has_text="behind white dog").wait_for()
 

@@ -46,8 +46,8 @@ def test_answers_are_those_of_the_segmenter(service: Service, scenes: list[Path]
 def test_photo_is_seen_once_and_another_threshold_needs_no_network(
     service: Service, scenes: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    network = service.models.load("tiny").model
-    seen, asked = count_calls(monkeypatch, network, "encode_image"), count_calls(monkeypatch, network, "comprehend")
+    engine = service.models.load("tiny").engine
+    seen, asked = count_calls(monkeypatch, engine, "encode_image"), count_calls(monkeypatch, engine, "comprehend")
     assert service.see(scenes[0]) == (120, 160)
     service.segment(scenes[0], "the left man")
     service.segment(scenes[0], "the left man\nwhite frisbee")
@@ -61,7 +61,7 @@ def test_same_photo_under_another_name_is_known(
     service.see(scenes[0])
     copy = tmp_path / "copy.png"
     copy.write_bytes(scenes[0].read_bytes())
-    seen = count_calls(monkeypatch, service.models.load("tiny").model, "encode_image")
+    seen = count_calls(monkeypatch, service.models.load("tiny").engine, "encode_image")
     service.segment(copy, "the left man")
     service.segment(scenes[1], "the left man")
     assert len(seen) == 1
@@ -102,7 +102,7 @@ def test_stages_are_drawn_for_one_expression(
         assert stage.picture.dtype == np.uint8
         assert stage.picture.ndim == 3
         assert "the left man" in stage.description
-    asked = count_calls(monkeypatch, service.models.load("tiny").model, "comprehend")
+    asked = count_calls(monkeypatch, service.models.load("tiny").engine, "comprehend")
     assert service.explain(scenes[0], "the left man") is stages
     assert not asked
 

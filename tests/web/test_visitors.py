@@ -41,15 +41,15 @@ def test_two_visitors_at_once_get_their_own_masks(
 def test_visitor_beyond_the_waiting_ones_is_told_so(
     open_page: OpenPage, scenes: list[Path], page_service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    network = page_service.models.load(page_service.models.names[0]).model
-    see, running, leave = network.encode_image, threading.Event(), threading.Event()
+    engine = page_service.models.load(page_service.models.names[0]).engine
+    see, running, leave = engine.encode_image, threading.Event(), threading.Event()
 
     def hold(images: Any) -> Any:
         running.set()
         leave.wait()
         return see(images)
 
-    monkeypatch.setattr(network, "encode_image", hold)
+    monkeypatch.setattr(engine, "encode_image", hold)
     first, second, third = (Visitor(open_page()) for _ in range(3))
     photos = []
     for number in range(3):
