@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
@@ -76,7 +77,8 @@ def make_exports(material: Material) -> None:
                 try:
                     run_python(("-m", "cmpc", "export", *arguments, "--out", str(name)))
                 except UserError as error:
-                    (folder / material.export_problem(engine, precision).name).write_text(str(error), encoding="utf-8")
+                    problem = re.sub(r"\S*/", "", str(error))  # without folders of this machine
+                    (folder / material.export_problem(engine, precision).name).write_text(problem, encoding="utf-8")
 
 
 def make_model(folder: Path, config: ModelConfig) -> None:
