@@ -38,7 +38,7 @@ bench: install
 
 weights: install
 	OMP_NUM_THREADS=1 $(BIN)/python examples/train_blocks_model.py --work runs/shipped --out src/cmpc/weights/blocks \
-	    --examples src/cmpc/weights/examples --devices 2
+	    --examples src/cmpc/weights/examples
 
 docs: install
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[docs]"

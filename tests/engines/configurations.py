@@ -29,6 +29,7 @@ CONFIGURATIONS: dict[str, ModelConfig] = {
     "one round of exchange": dataclasses.replace(PAPER, exchange_rounds=1),
     "without exchange": dataclasses.replace(SMALL, exchange_rounds=0),
     "sum instead of ConvLSTM": dataclasses.replace(PAPER, conv_lstm=False),
+    "words read from both ends": dataclasses.replace(SMALL, both_directions=True),
     "recurrent refinement network": dataclasses.replace(PAPER, network="rrn"),
     "recurrent refinement network on the compact backbone": dataclasses.replace(SMALL, network="rrn"),
 }

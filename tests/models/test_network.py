@@ -50,6 +50,7 @@ CONFIGURATIONS = {
     "without exchange": tiny("small", exchange_rounds=0),
     "one round of exchange": tiny("paper", exchange_rounds=1),
     "sum instead of ConvLSTM": tiny("paper", conv_lstm=False),
+    "words read from both ends": tiny("small", both_directions=True),
     "bare": tiny(
         "small",
         entity_perception=False,
@@ -206,3 +207,12 @@ def test_backbone_fields_are_strict() -> None:
     with pytest.raises(ValueError, match="unknown BackboneConfig field: depth"):
         ModelConfig.from_dict({"backbone": {"depth": 5}})
     assert BackboneConfig().kind == "deeplab_resnet101"
+
+
+@pytest.mark.parametrize("both_directions", [False, True])
+def test_word_knows_what_follows_it_only_where_both_directions_are_read(both_directions: bool) -> None:
+    model = build(tiny("small", both_directions=both_directions))
+    assert isinstance(model, CMPC)
+    one, other = model.encode_expression(torch.tensor([[5, 6, 7], [5, 6, 8]])).words
+    assert torch.equal(one[0], other[0]) != both_directions
+    assert not torch.equal(one[2], other[2])

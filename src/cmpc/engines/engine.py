@@ -12,8 +12,6 @@ from cmpc.models.config import ModelConfig
 
 EngineName = Literal["torch", "onnx", "openvino"]
 Precision = Literal["fp32", "bf16", "int8"]
-ENGINES: tuple[EngineName, ...] = ("torch", "onnx", "openvino")
-PRECISIONS: tuple[Precision, ...] = ("fp32", "bf16", "int8")
 
 Features = Mapping[str, Any]
 """What an engine keeps of one image, by name; a tensor of the engine's own kind with a batch axis of 1 each."""
