@@ -38,10 +38,12 @@ def material(tmp_path_factory: pytest.TempPathFactory) -> Material:
     return small
 
 
-@pytest.fixture(params=["paper", "small"])
+@pytest.fixture(params=["paper", "small", "both directions"])
 def config(request: pytest.FixtureRequest) -> ModelConfig:
     """A tiny network of each kind."""
-    return tiny_paper(30) if request.param == "paper" else tiny_config(30)
+    if request.param == "paper":
+        return tiny_paper(30)
+    return dataclasses.replace(tiny_config(30), both_directions=request.param == "both directions")
 
 
 @pytest.fixture
