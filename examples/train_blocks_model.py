@@ -27,16 +27,15 @@ FAMILIES = ("entity", "attribute", "location", "relation", "chain", "comparison"
 TRAINING_IMAGES = 20_000
 EXAMPLES = 4
 EXAMPLE_SIZE = 384
-COMMON = ("--batch-images", "4", "--expressions-per-image", "8", "--no-augmentation", "--workers", "0")
-BACKBONE = ("--image-size", "96", "--epochs", "1.5")
+COMMON = ("--batch-images", "6", "--expressions-per-image", "6", "--no-augmentation", "--workers", "0")
+BACKBONE = ("--image-size", "128", "--epochs", "2", "--learning-rate", "3e-3")
 """As the paper's, the backbone is trained to see before the network learns to listen."""
 STAGES = {
-    "phrases": ("--image-size", "96", "--steps", "1200", "--learning-rate", "2e-3", "--validate-every", "0"),
-    "coarse": ("--image-size", "96", "--steps", "3500", "--learning-rate", "2e-3"),
-    "fine": ("--image-size", "128", "--steps", "1500", "--learning-rate", "1e-3"),
+    "phrases": ("--image-size", "128", "--steps", "1500", "--learning-rate", "2e-3", "--validate-every", "0"),
+    "expressions": ("--steps", "5000", "--learning-rate", "1.5e-3", "--validate-every", "0"),
 }
-"""First what there is to perceive: phrases such as "the red cube" that may fit several blocks. Then the expressions, of
-which most is learnt on small pictures, where a step costs half. The last stage sharpens the masks."""
+"""First phrases that may fit several blocks, "the red cubes" or "what is left of the sphere": what there is to
+perceive, and what a relation means. Then the expressions, which ask for one."""
 
 
 def main() -> int:
@@ -67,7 +66,7 @@ def main() -> int:
     for name, settings in STAGES.items():
         run, data = work / name, phrases if name == "phrases" else blocks
         begin = (
-            ("--backbone-weights", backbone, "--vocabulary", vocabulary)
+            ("--backbone-weights", backbone, "--vocabulary", vocabulary, "--both-directions")
             if model is None
             else ("--initial-model", model)
         )

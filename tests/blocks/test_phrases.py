@@ -35,9 +35,10 @@ def fits(text: str, block: Block) -> bool:
     return all(value in looks for value in found)
 
 
-def test_phrase_asks_for_every_block_that_it_fits(blocks: Path, tmp_path: Path) -> None:
+def test_phrase_of_looks_asks_for_every_block_that_it_fits(blocks: Path, tmp_path: Path) -> None:
     write_phrases(blocks, tmp_path / "phrases")
-    rows = PreparedDataset.open(tmp_path / "phrases").read("train")
+    every = PreparedDataset.open(tmp_path / "phrases").read("train")
+    rows = [row for row in every if row.groups == ("phrase",)]
     scenes = {record.image: record for record in read_scenes(blocks, "train")}
     assert {row.image for row in rows} == set(scenes)
     several = 0
@@ -49,6 +50,34 @@ def test_phrase_asks_for_every_block_that_it_fits(blocks: Path, tmp_path: Path) 
         assert len(row.word_types[0]) == len(tokenize(text))
         assert "relation" not in row.word_types[0]
     assert several > len(rows) / 10
+
+
+def test_relational_phrase_asks_for_every_block_that_stands_so(blocks: Path, tmp_path: Path) -> None:
+    write_phrases(blocks, tmp_path / "phrases")
+    rows = PreparedDataset.open(tmp_path / "phrases").read("train")
+    relational = [row for row in rows if row.groups == ("relational phrase",)]
+    scenes = {record.image: record for record in read_scenes(blocks, "train")}
+    several = 0
+    for row in relational:
+        record, (text,) = scenes[row.image], row.expressions
+        assert "relation" in row.word_types[0], text
+        masks, wanted = record.decode_masks(), row.decode_mask()
+        shown = [number for number, mask in enumerate(masks) if mask.any()]
+        chosen = [number for number in shown if wanted[masks[number]].all()]
+        np.testing.assert_array_equal(masks[chosen].any(axis=0), wanted, err_msg=text)
+        several += len(chosen) > 1
+        first = next(i for i, kind in enumerate(row.word_types[0]) if kind == "relation")
+        relation = " ".join(w for w, kind in zip(tokenize(text), row.word_types[0], strict=True) if kind == "relation")
+        about = " ".join(tokenize(text)[:first])
+        assert all(fits(about, record.scene.blocks[number]) for number in chosen), text
+        anchors = [n for n, b in enumerate(record.scene.blocks) if fits(" ".join(tokenize(text)[first:]), b)]
+        assert len(anchors) == 1, text
+        if words := [word for word in ("left", "right") if word in relation]:
+            across = [record.scene.camera.project(np.array([b.position]))[0, 0] for b in record.scene.blocks]
+            side = -1 if words == ["left"] else 1
+            assert all(side * (across[number] - across[anchors[0]]) > 0 for number in chosen), text
+    assert len(relational) > 3 * len(scenes)
+    assert several > len(relational) / 10
 
 
 def test_images_stay_where_they_are(blocks: Path, tmp_path: Path) -> None:

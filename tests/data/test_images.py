@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cmpc.data.images import from_pillow, image_size, read_image
+from cmpc.data.images import decode_image, from_pillow, image_size, read_image
 from cmpc.errors import UserError
 
 PHOTOS = Path(__file__).parent / "refer" / "train2014"
@@ -100,3 +100,19 @@ def test_huge_image_is_refused_before_it_is_decoded() -> None:
     assert len(data) < 100_000
     with pytest.raises(UserError, match="too large"):
         read_image(data)
+
+
+@pytest.mark.parametrize(
+    ("longest_side", "divisor"), [(None, 1), (400, 1), (200, 2), (199, 2), (101, 2), (60, 4), (40, 8)]
+)
+def test_jpeg_that_is_shrunk_anyway_is_decoded_at_a_part_of_its_size(longest_side: int | None, divisor: int) -> None:
+    rows, columns = np.mgrid[0:303, 0:401]
+    smooth = np.stack([rows / 302 * 255, columns / 400 * 255, (rows + columns) / 702 * 255], axis=2).astype(np.uint8)
+    data = encode(Image.fromarray(smooth), "JPEG", quality=95)
+    decoded = decode_image(data, longest_side=longest_side)
+    assert (decoded.height, decoded.width) == (303, 401)
+    height, width = -(-303 // divisor), -(-401 // divisor)
+    assert decoded.pixels.shape == (height, width, 3)
+    averaged = np.asarray(Image.fromarray(smooth).resize((width, height), Image.Resampling.BOX))
+    assert np.abs(decoded.pixels.astype(int) - averaged).max() < 8
+    assert decode_image(encode(Image.fromarray(smooth), "PNG"), longest_side=longest_side).pixels.shape == (303, 401, 3)

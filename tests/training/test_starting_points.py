@@ -9,6 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+import cmpc
 from cmpc.cli import main
 from training.scenes import QUICK_RUN
 
@@ -56,6 +57,13 @@ def test_training_begins_from_the_backbone_of_a_model(first_model: Path, scenes:
     assert float((second["score.weight"] - first["score.weight"]).abs().max()) > 1e-3
 
 
+def test_second_training_keeps_reading_from_both_ends(scenes: Path, tmp_path: Path, tiny_network: None) -> None:
+    assert train(scenes, tmp_path / "first", "--both-directions") == 0
+    assert train(scenes, tmp_path / "second", "--initial-model", tmp_path / "first" / "last") == 0
+    for name in ("first", "second"):
+        assert cmpc.load(tmp_path / name / "last").config.both_directions
+
+
 def test_resumed_run_goes_on_from_its_own_weights(first_model: Path, scenes: Path, tmp_path: Path) -> None:
     run = ("--initial-model", first_model, "--learning-rate", "1e-2")
     assert train(scenes, tmp_path / "second", *run) == 0
@@ -65,7 +73,9 @@ def test_resumed_run_goes_on_from_its_own_weights(first_model: Path, scenes: Pat
 
 
 @pytest.mark.parametrize(
-    "extra", [("--preset", "paper"), ("--no-conv-lstm",), ("--backbone-weights", "random")], ids=lambda extra: extra[0]
+    "extra",
+    [("--preset", "paper"), ("--no-conv-lstm",), ("--both-directions",), ("--backbone-weights", "random")],
+    ids=lambda extra: extra[0],
 )
 def test_what_the_initial_model_decides_cannot_be_given_beside_it(
     extra: tuple[str, ...], scenes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -1,7 +1,8 @@
-"""Phrases without relations that may fit several blocks: what there is to perceive before there is anything to reason.
+"""Phrases that may fit several blocks: what there is to perceive, and what a relation means, before only one is meant.
 
-A copy of a Blocks dataset in which "the red cube" asks for every red cube of the picture. It is a lesson for the first
-stage of a training, not a benchmark: its masks are of all blocks that fit.
+A copy of a Blocks dataset in which "the red cube" asks for every red cube of the picture, and "the things left of the
+sphere" for all that lie there. It is a lesson for the first stage of a training, not a benchmark: its masks are of all
+blocks that clearly fit.
 """
 
 from __future__ import annotations
@@ -13,14 +14,18 @@ from random import Random
 import numpy as np
 
 from cmpc.blocks.grammar import Speaker
-from cmpc.blocks.meaning import About, Selection
+from cmpc.blocks.meaning import About, Relation, Selection
+from cmpc.blocks.relations import RELATIONS, YES
 from cmpc.blocks.scene import ATTRIBUTES, Block
+from cmpc.blocks.solver import Solver
 from cmpc.data.masks import box_of, encode_mask
 from cmpc.data.schema import DatasetInfo, PreparedDataset, ReferredObject, write_dataset
 from cmpc.data.sources.blocks import SceneRecord, read_scenes
 
-PHRASES = 8
-"""Phrases about each image."""
+LOOKS = 6
+"""Phrases about each image that say what a block looks like."""
+PLACES = 6
+"""Phrases about each image that say how a block stands to another one."""
 
 
 def write_phrases(source: str | Path, out: str | Path, *, seed: int = 0) -> DatasetInfo:
@@ -43,19 +48,21 @@ def write_phrases(source: str | Path, out: str | Path, *, seed: int = 0) -> Data
 
 
 def _rows(record: SceneRecord, rng: Random) -> list[ReferredObject]:
-    """A row for each phrase; the same phrase is not asked twice."""
-    masks, speaker = record.decode_masks(), Speaker(rng)
-    asked: dict[About, ReferredObject] = {}
-    for _ in range(PHRASES):
-        about = _some_attributes(rng.choice(record.scene.blocks), rng)
-        said = speaker.say(Selection(about))
-        if about in asked or said is None:
+    """A row for each phrase; the same meaning is not asked for twice."""
+    masks, speaker, solver = record.decode_masks(), Speaker(rng), Solver(record.scene)
+    asked: dict[Selection, ReferredObject] = {}
+    blocks = record.scene.blocks
+    drawn = [Selection(_some_attributes(rng.choice(blocks), rng)) for _ in range(LOOKS)]
+    drawn += [phrase for _ in range(PLACES) if (phrase := _related(solver, rng)) is not None]
+    for meaning in drawn:
+        fitting = np.flatnonzero(solver.fits(meaning) == YES)
+        said = speaker.say(meaning)
+        if meaning in asked or said is None or not len(fitting):
             continue
         text, word_types = said
-        fitting = [number for number, block in enumerate(record.scene.blocks) if about.fits(block)]
         mask = encode_mask(np.any(masks[fitting], axis=0))
         image_id = record.image.removesuffix(".jpg").replace("/", "-")
-        asked[about] = ReferredObject(
+        asked[meaning] = ReferredObject(
             ref_id=f"{image_id}-phrase-{len(asked)}",
             image_id=image_id,
             image=record.image,
@@ -63,9 +70,9 @@ def _rows(record: SceneRecord, rng: Random) -> list[ReferredObject]:
             width=record.size,
             mask=mask,
             box=box_of(mask, record.size, record.size),
-            category=about.shape or "",
+            category=meaning.about.shape or "",
             expressions=(text,),
-            groups=("phrase",),
+            groups=("relational phrase" if meaning.conditions else "phrase",),
             word_types=(word_types,),
         )
     return list(asked.values())
@@ -75,3 +82,19 @@ def _some_attributes(block: Block, rng: Random) -> About:
     """One to three of a block's attributes."""
     names = rng.sample(ATTRIBUTES, rng.choice((1, 1, 2, 2, 3)))
     return About(**{name: getattr(block, name) for name in names})
+
+
+def _related(solver: Solver, rng: Random) -> Selection | None:
+    """A phrase for all blocks that stand in some relation to one that its looks tell; half of them of any looks."""
+    blocks = solver.scene.blocks
+    anchors = [Selection(_some_attributes(block, rng)) for block in rng.sample(blocks, len(blocks))]
+    anchor = next((one for one in anchors if solver.refers_to(one) is not None), None)
+    if anchor is None:
+        return None
+    relations = [Selection(conditions=(Relation(name, (anchor,)),)) for name in rng.sample(RELATIONS, len(RELATIONS))]
+    for meaning in relations:
+        fitting = np.flatnonzero(solver.fits(meaning) == YES)
+        if len(fitting):
+            about = About() if rng.random() < 0.5 else _some_attributes(blocks[rng.choice(fitting.tolist())], rng)
+            return dataclasses.replace(meaning, about=about)
+    return None

@@ -36,10 +36,15 @@ class View:
     colours: ColourChange | None = None
     """How the colours change; None for not at all."""
 
-    def render(self, photo: NDArray[np.uint8], image: ImageConfig) -> NDArray[np.uint8]:
-        """The square, RGB, uint8, (S, S, 3), of a photo, RGB, uint8, (H, W, 3)."""
+    def render(
+        self, photo: NDArray[np.uint8], image: ImageConfig, *, size: tuple[int, int] | None = None
+    ) -> NDArray[np.uint8]:
+        """The square, RGB, uint8, (S, S, 3), of a photo, RGB, uint8, (H, W, 3).
+
+        ``size`` is the photo's height and width where it comes shrunk, which needs a view without a window.
+        """
         part = photo if self.window is None else cut_window(photo, self.window)
-        square = letterbox_image(part, image.size, image.resize)
+        square = letterbox_image(part, image.size, image.resize, photo=size)
         if self.mirrored:
             square = np.asarray(cv2.flip(square, 1), np.uint8)
         return square if self.colours is None else self.colours.apply(square)
@@ -160,21 +165,24 @@ class ReferringImages(Dataset[Sample]):
         questions = [self.questions[visit.image][number] for number in chosen]
         objects = list({row.ref_id: row for row, _ in questions}.values())
         expressions = [row.expressions[number] for row, number in questions]
-        photo = self.data.read_image(objects[0])
+        height, width = objects[0].height, objects[0].width
         view = View()
         if self.augmentation is not None:
             random = random_generator(self.seed, visit.epoch, visit.image + 1, visit.part + 1)
             window = None
             if self.augmentation.zoom:
                 boxes = np.array([row.box for row in objects])
-                window = self.augmentation.window(photo.shape[0], photo.shape[1], boxes, random)
+                window = self.augmentation.window(height, width, boxes, random)
             mirrored = self.augmentation.mirrored(expressions, random)
             expressions = expressions if mirrored is None else mirrored
             view = View(window, mirrored is not None, self.augmentation.draw_colours(random))
+        # The rule "area" averages pixels, and so does decoding at a part of the size, in less time.
+        shrinks = self.render and view.window is None and self.image.resize == "area"
+        photo = self.data.read_image(objects[0], longest_side=self.image.size if shrinks else None)
         masks = {row.ref_id: view.render_mask(row.decode_mask(), self.image) for row in objects}
 
         return Sample(
-            image=view.render(photo, self.image) if self.render else photo,
+            image=view.render(photo, self.image, size=(height, width) if shrinks else None) if self.render else photo,
             view=view,
             masks=np.stack([masks[row.ref_id] for row, _ in questions]),
             tokens=[self.vocabulary.encode(expression, self.max_words) for expression in expressions],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import warnings
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -14,6 +15,25 @@ from cmpc.errors import UserError
 
 MAX_PIXELS = 178_956_970
 """Larger images are refused before they are decoded (twice Pillow's own limit for a warning)."""
+JPEG_START = b"\xff\xd8"
+_DECODED_AT = (
+    (8, cv2.IMREAD_REDUCED_COLOR_8),
+    (4, cv2.IMREAD_REDUCED_COLOR_4),
+    (2, cv2.IMREAD_REDUCED_COLOR_2),
+    (1, cv2.IMREAD_COLOR),
+)
+"""How many times too long an image must be, and the flag that decodes it at that part of its size."""
+
+
+class DecodedImage(NamedTuple):
+    """The pixels of an image file, and how large it is."""
+
+    pixels: np.ndarray
+    """uint8 (H, W, 3), RGB, 0..255."""
+    height: int
+    """Of the stored image, before any turning or shrinking."""
+    width: int
+    """Of the stored image, before any turning or shrinking."""
 
 
 def read_image(source: str | Path | bytes, exif_rotation: bool = False) -> np.ndarray:
@@ -33,17 +53,38 @@ def read_image(source: str | Path | bytes, exif_rotation: bool = False) -> np.nd
         UserError: the file is missing, is no image, is cut short, holds floating-point numbers or has more than
             ``MAX_PIXELS`` pixels.
     """
+    return decode_image(source, exif_rotation).pixels
+
+
+def decode_image(
+    source: str | Path | bytes, exif_rotation: bool = False, *, longest_side: int | None = None
+) -> DecodedImage:
+    """``read_image``, faster for who shrinks the image anyway.
+
+    Args:
+        source: as for ``read_image``.
+        exif_rotation: as for ``read_image``.
+        longest_side: what the image is going to be shrunk to. A JPEG at least twice, four or eight times as long is
+            decoded at a half, a quarter or an eighth of its size, sides rounded up; None for the whole size.
+
+    Raises:
+        UserError: as ``read_image``.
+    """
     name, data = _read(source)
-    image_size(data, name=name)
+    height, width = image_size(data, name=name)
     if _looks_whole(data):
-        flags = cv2.IMREAD_COLOR if exif_rotation else cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+        reduced = longest_side is not None and data.startswith(JPEG_START)
+        ratio = max(height, width) / longest_side if reduced and longest_side else 1
+        flags = next(flag for least, flag in _DECODED_AT if ratio >= least or least == 1)
         try:
-            pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+            pixels = cv2.imdecode(
+                np.frombuffer(data, np.uint8), flags if exif_rotation else flags | cv2.IMREAD_IGNORE_ORIENTATION
+            )
         except cv2.error:
             pixels = None
         if pixels is not None:
-            return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
-    return _decode_with_pillow(data, name, exif_rotation)
+            return DecodedImage(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), height, width)
+    return DecodedImage(_decode_with_pillow(data, name, exif_rotation), height, width)
 
 
 def image_size(source: str | Path | bytes, *, name: str | None = None) -> tuple[int, int]:
@@ -129,7 +170,7 @@ def _decode_with_pillow(data: bytes, name: str, exif_rotation: bool) -> np.ndarr
 
 def _looks_whole(data: bytes) -> bool:
     """Whether a JPEG or PNG holds its end marker: OpenCV fills what is missing with grey instead of complaining."""
-    if data.startswith(b"\xff\xd8"):
+    if data.startswith(JPEG_START):
         if data.endswith(b"\xff\xd9") and b"\xff\xda" in data:
             return True  # what the next line finds too, without a search through all pixels
         return data.find(b"\xff\xd9", data.rfind(b"\xff\xda")) >= 0

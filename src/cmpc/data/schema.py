@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from cmpc.data.images import read_image
+from cmpc.data.images import decode_image
 from cmpc.data.masks import decode_mask
 from cmpc.data.packed_images import PackedImages, write_packed_images
 from cmpc.errors import UsageError, UserError
@@ -174,19 +174,23 @@ class PreparedDataset:
             raise UserError(f"tables of split {split} are missing in {self.folder}: prepare the dataset anew.")
         return rows
 
-    def read_image(self, row: ReferredObject) -> np.ndarray:
+    def read_image(self, row: ReferredObject, *, longest_side: int | None = None) -> np.ndarray:
         """The image of a row as uint8 (height, width, 3), RGB, not turned by EXIF.
+
+        Args:
+            row: an object of the image.
+            longest_side: what the image is going to be shrunk to, as for ``decode_image``; None for its whole size.
 
         Raises:
             UserError: the image is missing or broken, or its size is not the mask's.
         """
-        image = read_image(self.read_image_bytes(row))
-        if image.shape[:2] != (row.height, row.width):
+        image = decode_image(self.read_image_bytes(row), longest_side=longest_side)
+        if (image.height, image.width) != (row.height, row.width):
             raise UserError(
-                f"{row.image} is {image.shape[1]} x {image.shape[0]} pixels but was prepared as "
+                f"{row.image} is {image.width} x {image.height} pixels but was prepared as "
                 f"{row.width} x {row.height}: give the original photos."
             )
-        return image
+        return image.pixels
 
     def read_image_bytes(self, row: ReferredObject) -> bytes:
         """The encoded file of a row's image.

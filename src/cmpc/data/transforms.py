@@ -70,20 +70,24 @@ class Letterbox:
         return slice(self.left, self.left + self.resized_width)
 
 
-def letterbox_image(image: NDArray[np.uint8], size: int, resize: Resize) -> NDArray[np.uint8]:
+def letterbox_image(
+    image: NDArray[np.uint8], size: int, resize: Resize, *, photo: tuple[int, int] | None = None
+) -> NDArray[np.uint8]:
     """The photo in the network's square.
 
     Args:
         image: RGB, uint8, (H, W, 3).
         size: side of the square in pixels.
         resize: the rule of resizing (see the module).
+        photo: height and width of the photo, where the image is a shrunk form of it; None: the image's.
 
     Returns:
         RGB, uint8, (size, size, 3); zeros around the photo.
     """
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
         raise ValueError(f"image must be (H, W, 3) uint8 RGB, got {image.shape} {image.dtype}")
-    box = Letterbox.of(image.shape[0], image.shape[1], size)
+    height, width = photo or image.shape[:2]
+    box = Letterbox.of(height, width, size)
     if resize == "original":
         resized = _bilinear_with_zero_border(image, box.resized_height, box.resized_width)
     else:

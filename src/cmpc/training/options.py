@@ -100,6 +100,8 @@ class TrainingOptions:
     spacy_pipeline: str | None = None
     """Name or folder of the spaCy pipeline for --word-types spacy; by default the first English one installed."""
 
+    both_directions: bool = False
+    """Not in the paper: read expressions from their end too, so that a relation knows what follows it."""
     entity_perception: bool = True
     """Ablation: entity perception, else plain concatenation."""
     relation_reasoning: bool = True
@@ -188,6 +190,7 @@ def model_config(options: TrainingOptions, *, vocabulary_size: int, embedding_ch
     config = preset(
         options.preset,
         vocabulary_size=vocabulary_size,
+        both_directions=options.both_directions,
         entity_perception=options.entity_perception,
         relation_reasoning=options.relation_reasoning,
         word_type_gating=options.word_type_gating,
@@ -285,6 +288,8 @@ def _check_network(options: TrainingOptions) -> None:
         ]
         if options.preset != TrainingOptions.preset:
             given.insert(0, "preset")
+        if options.both_directions:
+            given.append("both_directions")
         if given := given + changed:
             raise UsageError(
                 f"--initial-model brings its own network, words and weights: leave out --{given[0].replace('_', '-')}."
