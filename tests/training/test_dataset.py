@@ -77,7 +77,7 @@ def test_photo_decoded_at_half_its_size_shows_what_the_whole_one_shows(tmp_path:
         whole = letterbox_image(data.data.read_image(row), 48, "area")
         difference = np.abs(sample.image.astype(int) - whole)
         assert difference.mean() < 1
-        assert np.corrcoef(sample.image.ravel(), whole.ravel())[0, 1] > 0.999
+        assert np.corrcoef(sample.image.ravel(), whole.ravel())[0, 1] > 0.998
 
 
 def test_red_is_what_the_mask_of_red_shows(scenes: Path) -> None:

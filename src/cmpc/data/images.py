@@ -65,8 +65,8 @@ def decode_image(
         source: as for ``read_image``.
         exif_rotation: as for ``read_image``.
         longest_side: what the image is going to be shrunk to. A JPEG at least twice, four or eight times as long is
-            decoded at a half, a quarter or an eighth of its size, sides rounded up, which moves what it shows by less than
-            a pixel of the result; None for the whole size.
+            decoded at a half, a quarter or an eighth of its size, sides rounded up, which moves what it shows by less
+            than a pixel of the result; None for the whole size.
 
     Raises:
         UserError: as ``read_image``.
