@@ -60,19 +60,24 @@ def arrays(material: Material) -> Callable[[], object]:
 
 
 def jpegs(material: Material, *, resize: Literal["original", "area"]) -> Callable[[], object]:
-    """Decode, letterbox, normalise."""
+    """Decode as training does without augmentation, letterbox, normalise."""
     import dataclasses
 
-    from cmpc.data.images import read_image
+    from cmpc.data.images import decode_image
     from cmpc.data.transforms import images_to_tensor, letterbox_image
     from cmpc.models import preset
 
     one_core()
     config = dataclasses.replace(preset("small" if resize == "area" else "paper").image, size=SIZE)
     files = material.photo_files()
-    return lambda: [
-        images_to_tensor([letterbox_image(read_image(file), config.size, config.resize)], config) for file in files
-    ]
+
+    def load() -> None:
+        for file in files:
+            photo = decode_image(file, longest_side=SIZE if resize == "area" else None)
+            square = letterbox_image(photo.pixels, SIZE, resize, photo=(photo.height, photo.width))
+            images_to_tensor([square], config)
+
+    return load
 
 
 def samples(material: Material, *, augmented: bool) -> Callable[[], object]:
