@@ -20,10 +20,10 @@ from cmpc.engines.engine import Engine, EngineName, Features, Precision
 from cmpc.engines.loading import load_engine
 from cmpc.engines.torch_engine import TorchEngine
 from cmpc.errors import UsageError, UserError
-from cmpc.explanation.compute import check_explainable, explain
+from cmpc.explanation.compute import check_explainable, explain, responses
 from cmpc.explanation.explanation import Explanation
 from cmpc.model_folder import MODEL_FILES, write_model_files
-from cmpc.models import ModelConfig, ReferringNetwork
+from cmpc.models import ImageFeatures, ModelConfig, ReferringNetwork
 from cmpc.prediction import Prediction
 from cmpc.weights import SHIPPED_MODEL
 
@@ -207,19 +207,25 @@ class Segmenter(
                 is an exported one.
             UsageError: the threshold is not between 0 and 1.
         """
-        check_explainable(self.config)
-        engine = self._torch_engine("only the torch engine explains")
-        pixels = _pixels(image)
-        encoded = seen or self._encode([pixels])[0]
-        if (encoded.height, encoded.width) != pixels.shape[:2]:
-            raise ValueError(
-                f"seen must be of this image, {pixels.shape[0]} x {pixels.shape[1]} pixels, "
-                f"got one of {encoded.height} x {encoded.width}"
-            )
-        prediction = self.predict(encoded, expression, threshold=threshold)[0]
-        tokens = torch.tensor([self.vocabulary.encode(expression, self.config.max_words)], device=engine.device)
-        features = engine.image_features(encoded.features)
-        return explain(engine.network, features, tokens, image=pixels, prediction=prediction)
+        network, heard = self._heard(image, expression, seen, threshold)
+        return explain(network, *heard)
+
+    def responses(
+        self,
+        image: ImageSource,
+        expression: str,
+        *,
+        seen: EncodedImage | None = None,
+        threshold: float = 0.5,
+    ) -> Explanation:
+        """``explain`` without what the graph moves between regions (``graph`` is None), in half the time.
+
+        Raises:
+            UserError: as ``explain``.
+            UsageError: as ``explain``.
+        """
+        network, heard = self._heard(image, expression, seen, threshold)
+        return responses(network, *heard)[0]
 
     def words(self, expression: str) -> list[str]:
         """The words of an expression as the network reads them.
@@ -239,6 +245,23 @@ class Segmenter(
         squares = np.stack([letterbox_image(image, config.size, config.resize) for image in images])
         features = self.engine.encode_image(squares)
         return [EncodedImage(some, *image.shape[:2]) for some, image in zip(features, images, strict=True)]
+
+    def _heard(
+        self, image: ImageSource, expression: str, seen: EncodedImage | None, threshold: float
+    ) -> tuple[ReferringNetwork, tuple[ImageFeatures, torch.Tensor, NDArray[np.uint8], Prediction]]:
+        """The network, and what it is to explain: image features, tokens, photo and answer."""
+        check_explainable(self.config)
+        engine = self._torch_engine("only the torch engine explains")
+        pixels = _pixels(image)
+        encoded = seen or self._encode([pixels])[0]
+        if (encoded.height, encoded.width) != pixels.shape[:2]:
+            raise ValueError(
+                f"seen must be of this image, {pixels.shape[0]} x {pixels.shape[1]} pixels, "
+                f"got one of {encoded.height} x {encoded.width}"
+            )
+        prediction = self.predict(encoded, expression, threshold=threshold)[0]
+        tokens = torch.tensor([self.vocabulary.encode(expression, self.config.max_words)], device=engine.device)
+        return engine.network, (engine.image_features(encoded.features), tokens, pixels, prediction)
 
     def _answer(
         self, images: Sequence[EncodedImage], expressions: Sequence[Sequence[str]], threshold: float

@@ -85,8 +85,9 @@ def test_figures_are_those_of_evaluate(grouped_scenes: Path, tmp_path: Path, tin
     assert "only the first 2 of 3 images" in (out / "ablation.md").read_text()
 
 
+@pytest.mark.parametrize("steps", ["150", "1"], ids=["in the middle of a run", "in the last step of a run"])
 def test_interrupted_ablation_continues_without_repeating_finished_runs(
-    grouped_scenes: Path, tmp_path: Path, tiny_network: None, capsys: pytest.CaptureFixture[str]
+    steps: str, grouped_scenes: Path, tmp_path: Path, tiny_network: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "ablation"
     variants = ("--variants", "concatenation", "both")
@@ -98,17 +99,17 @@ def test_interrupted_ablation_continues_without_repeating_finished_runs(
 
     watcher = threading.Thread(target=interrupt_the_second_run)
     watcher.start()
-    assert ablate(grouped_scenes, out, *variants, "--steps", "150") == 130
+    assert ablate(grouped_scenes, out, *variants, "--steps", steps) == 130
     watcher.join()
     assert names_of(out) == [("concatenation", 0)]
     finished = (out / "concatenation-seed0" / "last").stat().st_mtime_ns
 
-    assert ablate(grouped_scenes, out, *variants, "--steps", "150") == 2
+    assert ablate(grouped_scenes, out, *variants, "--steps", steps) == 2
     assert "continue it with --resume" in capsys.readouterr().err
-    assert ablate(grouped_scenes, out, *variants, "--steps", "150", "--resume") == 0
+    assert ablate(grouped_scenes, out, *variants, "--steps", steps, "--resume") == 0
     assert names_of(out) == [("concatenation", 0), ("both", 0), ("concatenation", 1), ("both", 1)]
     assert (out / "concatenation-seed0" / "last").stat().st_mtime_ns == finished
-    assert json.loads((out / "both-seed0" / "last" / "training_state.json").read_text())["step"] == 150
+    assert json.loads((out / "both-seed0" / "last" / "training_state.json").read_text())["step"] == int(steps)
 
 
 def test_run_that_fails_leaves_the_others_alone(

@@ -53,7 +53,7 @@ class Oracle:
     def set_image(self, image: Path) -> EncodedImage:
         return self.segmenter.set_image(image)
 
-    def explain(self, image: Path, expression: str, *, seen: EncodedImage) -> Explanation:
+    def responses(self, image: Path, expression: str, *, seen: EncodedImage) -> Explanation:
         scene = self.scenes[f"test/{image.name}"]
         masks = scene.decode_masks()
         target = next(one.target for one in scene.expressions if one.text == expression)
@@ -61,7 +61,7 @@ class Oracle:
         for position, word in enumerate(tokenize(expression)):
             named = [word in NOUNS[block.shape] for block in scene.scene.blocks]
             words[position] = (0.1 + 0.8 * masks[np.array(named)].any(axis=0)).astype(np.float32)
-        plain = self.segmenter.explain(image, expression, seen=seen)
+        plain = self.segmenter.responses(image, expression, seen=seen)
         stages = dataclasses.replace(
             plain.network,
             words=words,

@@ -94,7 +94,7 @@ def train_and_test(options: AblationOptions, run: Run, console: Console) -> RunR
     training = options.training_options(run)
     folder = RunFolder(training.out)
     training.resume = folder.settings.exists()
-    if not train(training, console).finished:
+    if train(training, console).interrupted:
         raise KeyboardInterrupt
     device = choose_device(options.device)
     loaded = load_model_folder(folder.last, device=device)

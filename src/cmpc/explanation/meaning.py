@@ -130,7 +130,7 @@ def measure(segmenter: Segmenter, dataset: PreparedDataset, scenes: Iterable[Sce
         shapes = [block.shape for block in scene.scene.blocks]
         meaning.images += 1
         for expression in scene.expressions:
-            explanation = segmenter.explain(image, expression.text, seen=seen)
+            explanation = segmenter.responses(image, expression.text, seen=seen)
             _add_nouns(meaning.nouns, explanation, expression.word_types, masks, shapes)
             if len(masks) < 2:
                 continue

@@ -52,6 +52,8 @@ class TrainingResult:
     """Steps made in all."""
     finished: bool
     """False when it was stopped before its end."""
+    interrupted: bool
+    """Whether it was asked to stop, be it in its last step."""
     best: float | None
     """Overall IoU of the best model on the validation split; None without validation."""
 
@@ -181,6 +183,7 @@ def train(options: TrainingOptions, console: Console | None = None) -> TrainingR
     wrapped.train()
     began, seconds_before = time.monotonic(), state.seconds
     mark, mark_step, saved_step = began, state.step, state.step
+    stop = False
     with log or nullcontext(), Interruption() as interruption, _loading(batches) as loaded:
         for batch in loaded:
             # Whatever a step draws at random depends on seed, step and device alone: there is no random state to
@@ -248,7 +251,7 @@ def train(options: TrainingOptions, console: Console | None = None) -> TrainingR
     elif log:
         best = "" if state.best is None else f", the best one (overall IoU {state.best:.4f}) in {run.best}"
         log.say(f"Done: the last model is in {run.last}{best}.")
-    return TrainingResult(state.step, state.step == steps, state.best)
+    return TrainingResult(state.step, state.step == steps, stop, state.best)
 
 
 def _ends_epochs(step: int, options: TrainingOptions, plan: Plan, visits: int) -> bool:

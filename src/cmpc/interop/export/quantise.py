@@ -20,6 +20,8 @@ from cmpc.segmenter import Segmenter
 
 CALIBRATION_IMAGES = 32
 TESTED_IMAGES = 64
+WORD_KEY = "relation_reasoning.key"
+"""End of the name of the weights in the lean form's graph."""
 
 
 @dataclass(frozen=True)
@@ -105,6 +107,18 @@ def _tokens(samples: Sequence[Sample], vocabulary: Vocabulary, max_words: int) -
     return pad_tokens([vocabulary.encode(sample.expression, max_words) for sample in samples])
 
 
+def _word_keys(graph: Path) -> list[str]:
+    """The products that turn words into what cells are compared with; they stay fp32.
+
+    They are small, for there are few words, and OpenVINO cannot transpose them in int8 ("Input order must have shape
+    [n], where n is the rank of arg").
+    """
+    import onnx
+
+    nodes = onnx.load(graph, load_external_data=False).graph.node
+    return [node.name for node in nodes if node.op_type == "MatMul" and node.input[1].endswith(WORD_KEY)]
+
+
 def _quantise(source: Path, target: Path, inputs: list[dict[str, NDArray]]) -> None:
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
@@ -123,6 +137,7 @@ def _quantise(source: Path, target: Path, inputs: list[dict[str, NDArray]]) -> N
         Reader(),
         quant_format=QuantFormat.QDQ,
         op_types_to_quantize=["Conv", "MatMul", "Gemm"],
+        nodes_to_exclude=_word_keys(source),
         per_channel=True,
         reduce_range=True,
         activation_type=QuantType.QUInt8,
