@@ -37,7 +37,7 @@ bench: install
 	$(BIN)/python -m benchmarks.run --out benchmarks/results.json --docs docs/performance.md
 
 weights: install
-	OMP_NUM_THREADS=1 $(BIN)/python examples/train_blocks_model.py --work runs/shipped --out src/cmpc/weights/blocks \
+	$(BIN)/python examples/train_blocks_model.py --work runs/shipped --out src/cmpc/weights/blocks \
 	    --examples src/cmpc/weights/examples
 
 docs: install

@@ -151,8 +151,8 @@ explanations and to start from. Its words are those of the grammar of Blocks.
 
 `python examples/train_blocks_model.py --work work --out MODEL` makes it from nothing, seeded, with {TRAINING_IMAGES:,}
 images of `train` (seed 0, 192 pixels). The backbone learns alone at first, from the attributes of each pixel; the
-network then learns from phrases that may fit several blocks, and from the expressions, each stage going on from the
-one before:
+network then learns from phrases that may fit several blocks ("the red cubes", "what is left of the sphere"), and from
+the expressions, each stage going on from the one before:
 
 ```
 python examples/{PRETRAINING.name} {" ".join(BACKBONE)}    # backbone
@@ -160,7 +160,8 @@ python examples/{PRETRAINING.name} {" ".join(BACKBONE)}    # backbone
 ```
 
 AdamW, warm-up and cosine, cross entropy and Dice on the final map and on each level, and an auxiliary loss on the word
-types, which Blocks knows. The three stages took {_hours(work)} hours on {processor()}, no GPU, PyTorch
+types, which Blocks knows. Words are read from both ends (`--both-directions`). The last two stages took
+{_hours(work)} hours on {processor()}, no GPU, PyTorch
 {torch.__version__.split("+")[0]}; other work went on beside them. Rendering is not counted.
 
 ## Results

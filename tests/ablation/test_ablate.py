@@ -112,6 +112,33 @@ def test_interrupted_ablation_continues_without_repeating_finished_runs(
     assert json.loads((out / "both-seed0" / "last" / "training_state.json").read_text())["step"] == int(steps)
 
 
+def test_runs_learn_from_other_data_first(
+    grouped_scenes: Path, tmp_path: Path, tiny_network: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "ablation"
+    lesson = ("--first-data", str(grouped_scenes), "--first-steps", "3")
+    networks = ("--variants", "rrn", "concatenation", "no-conv-lstm", "--seeds", "1")
+    assert ablate(grouped_scenes, out, *networks, *lesson) == 0
+    assert names_of(out) == [("rrn", 0), ("concatenation", 0), ("no-conv-lstm", 0)]
+    for name, part in (("rrn", "network"), ("concatenation", "relation_reasoning"), ("no-conv-lstm", "conv_lstm")):
+        first, last = (
+            json.loads((out / folder / "last" / "config.json").read_text())["network"]
+            for folder in (f"{name}-seed0-first", f"{name}-seed0")
+        )
+        assert first == last
+        assert last[part] in ("rrn", False)
+        steps = [
+            json.loads((out / folder / "last" / "training_state.json").read_text())["step"]
+            for folder in (f"{name}-seed0-first", f"{name}-seed0")
+        ]
+        assert steps == [3, 2]
+    assert "3 steps on " in (out / "ablation.md").read_text()
+    capsys.readouterr()
+    assert ablate(grouped_scenes, out, *networks, "--resume") == 2
+    assert "first steps was 3 and is None" in capsys.readouterr().err
+    assert ablate(grouped_scenes, out, *networks, *lesson, "--resume") == 0
+
+
 def test_run_that_fails_leaves_the_others_alone(
     grouped_scenes: Path, tmp_path: Path, tiny_network: None, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -29,7 +29,7 @@ DIFFERENCES: dict[VariantName, dict[str, Any]] = {
 
 
 def options_of(variant: VariantName, seed: int = 0) -> TrainingOptions:
-    return AblationOptions(data=Path("data"), out=Path("out")).training_options(Run(variant, seed))
+    return AblationOptions(data=Path("data"), out=Path("out")).trainings(Run(variant, seed))[-1]
 
 
 def test_every_variant_has_a_name_for_the_command_line() -> None:

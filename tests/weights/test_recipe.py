@@ -24,8 +24,7 @@ def test_recipe_makes_a_model_with_a_card_and_goes_on_where_it_was_stopped(
     monkeypatch.setitem(PRESETS, "small", tiny_config(100))
     stages = {
         "phrases": ("--image-size", "64", "--steps", "2", "--learning-rate", "2e-3", "--validate-every", "0"),
-        "coarse": ("--image-size", "64", "--steps", "2", "--learning-rate", "3e-3"),
-        "fine": ("--image-size", "96", "--steps", "2", "--learning-rate", "1e-3"),
+        "expressions": ("--image-size", "96", "--steps", "2", "--learning-rate", "1e-3", "--validate-every", "0"),
     }
     monkeypatch.setattr(recipe, "STAGES", stages)
     monkeypatch.setattr(recipe, "TRAINING_IMAGES", 20)

@@ -8,11 +8,12 @@ from typing import Any
 
 from rich.console import Console
 
-from cmpc.ablation.options import AblationOptions
+from cmpc.ablation.options import VOCABULARY, AblationOptions
 from cmpc.ablation.processes import Failure, carry_out
 from cmpc.ablation.record import Record, open_record
 from cmpc.ablation.table import write_tables
 from cmpc.data.schema import PreparedDataset
+from cmpc.data.vocabulary import Vocabulary
 from cmpc.errors import UsageError, UserError
 from cmpc.evaluation.samples import fingerprint_rows, samples_by_image
 
@@ -46,6 +47,8 @@ def ablate(options: AblationOptions, console: Console | None = None) -> Ablation
     settings = {**options.settings(), **_test_data(options)}
     record = open_record(options.out, settings, resume=options.resume)
     record.write(options.out)  # from now on --resume works
+    if options.first_data is not None and not (options.out / VOCABULARY).exists():
+        _words(options).save(options.out / VOCABULARY)
     done = {result.run for result in record.results}
     runs = [run for run in options.runs if run not in done]
 
@@ -69,6 +72,12 @@ def ablate(options: AblationOptions, console: Console | None = None) -> Ablation
                 f"tested in {outcome.evaluation_seconds / 60:.1f} min)"
             )
     return AblationResult(record, failures)
+
+
+def _words(options: AblationOptions) -> Vocabulary:
+    """The words of the data, of which those of the first data may lack some."""
+    rows = PreparedDataset.open(options.data, options.images).read(options.train_split)
+    return Vocabulary.from_expressions(expression for row in rows for expression in row.expressions)
 
 
 def _test_data(options: AblationOptions) -> dict[str, Any]:

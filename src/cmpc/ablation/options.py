@@ -8,9 +8,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from cmpc.ablation.variants import VARIANTS, VariantName
+from cmpc.data.schema import PreparedDataset
 from cmpc.errors import UsageError
 from cmpc.models import preset
 from cmpc.training.options import Plan, TrainingOptions
+
+VOCABULARY = "vocabulary.txt"
+"""The words of the data, in the folder of an ablation whose runs learn from other data first."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,11 @@ class AblationOptions:
     """How to train (see cmpc train). By default modern for small, paper for paper."""
     steps: int = 3000
     """Steps of each run."""
+    first_data: Path | None = None
+    """Folder of an easier dataset of the same kind of photos, which each run learns from first: for Blocks, phrases
+    that may fit several blocks (cmpc.blocks.phrases)."""
+    first_steps: int = 1000
+    """Steps of each run on --first-data."""
     image_size: int | None = None
     """Side of the network's square input in pixels; by default the preset's (small: 192, paper: 320)."""
     batch_images: int | None = None
@@ -88,31 +97,49 @@ class AblationOptions:
         """All runs. Each seed is done with all variants before the next, so that there is a whole table early."""
         return [Run(variant, seed) for seed in range(self.seeds) for variant in dict.fromkeys(self.variants)]
 
-    def training_options(self, run: Run) -> TrainingOptions:
-        """Options of a run's training. It is not validated: the last model is tested."""
+    def trainings(self, run: Run) -> list[TrainingOptions]:
+        """Options of a run's training: one, or two where it learns from other data first. It is not validated: the
+        last model is tested."""
         mine = {field.name for field in dataclasses.fields(TrainingOptions)} & set(vars(self))
         values: dict[str, Any] = {name: getattr(self, name) for name in mine}
         values |= {"out": self.out / run.name, "seed": run.seed, "validate_every": 0}
         values |= {"accelerator": self.device, "devices": "1"}
-        return TrainingOptions(**(values | dict(VARIANTS[run.variant].changes)))
+        changes = dict(VARIANTS[run.variant].changes)
+        whole = TrainingOptions(**(values | changes))
+        if self.first_data is None:
+            return [whole]
+        first = dataclasses.replace(
+            whole,
+            data=self.first_data,
+            out=self.out / f"{run.name}-first",
+            steps=self.first_steps,
+            vocabulary=self.out / VOCABULARY,
+        )
+        # The model of the first training brings its network and weights.
+        network = {name: getattr(TrainingOptions, name) for name in changes if name != "word_types"}
+        network |= {"preset": TrainingOptions.preset, "backbone_weights": None, "recipe": Plan.of(whole).recipe}
+        return [first, dataclasses.replace(whole, **network, initial_model=first.out / "last")]
 
     def settings(self) -> dict[str, Any]:
         """What all runs have in common and decides their results, with every default filled in.
 
         Raises:
             UsageError: options contradict each other or are out of range.
+            UserError: the first data are missing or damaged.
         """
-        for name in ("seeds", "parallel", "limit"):
+        for name in ("seeds", "parallel", "limit", "first_steps"):
             value = getattr(self, name)
             if value is not None and value < 1:
-                raise UsageError(f"--{name} must be 1 or more, got {value}.")
+                raise UsageError(f"--{name.replace('_', '-')} must be 1 or more, got {value}.")
         if not self.variants:
             raise UsageError("--variants names no network: leave it out to compare all.")
-        plans = [Plan.of(self.training_options(run)) for run in self.runs]
+        plans = [Plan.of(self.trainings(run)[-1]) for run in self.runs]
         return {
             "preset": self.preset,
             **{name: value for name, value in vars(plans[0]).items() if name != "epochs"},
             "image_size": self.image_size or preset(self.preset).image.size,
+            "first_data": None if self.first_data is None else PreparedDataset.open(self.first_data).info.name,
+            "first_steps": None if self.first_data is None else self.first_steps,
             "word_types": self.word_types,
             "precision": self.precision,
             "train_split": self.train_split,

@@ -91,11 +91,13 @@ def train_and_test(options: AblationOptions, run: Run, console: Console) -> RunR
         KeyboardInterrupt: the training was stopped; it left a checkpoint.
         UserError: as ``train`` and ``evaluate`` say.
     """
-    training = options.training_options(run)
-    folder = RunFolder(training.out)
-    training.resume = folder.settings.exists()
-    if train(training, console).interrupted:
-        raise KeyboardInterrupt
+    seconds = 0.0
+    for training in options.trainings(run):
+        folder = RunFolder(training.out)
+        training.resume = folder.settings.exists()
+        if train(training, console).interrupted:
+            raise KeyboardInterrupt
+        seconds += json.loads((folder.last / STATE_VALUES).read_text(encoding="utf-8"))["seconds"]
     device = choose_device(options.device)
     loaded = load_model_folder(folder.last, device=device)
     began = time.monotonic()
@@ -108,11 +110,10 @@ def train_and_test(options: AblationOptions, run: Run, console: Console) -> RunR
         limit=options.limit,
     )
     table = evaluation.table()
-    state = json.loads((folder.last / STATE_VALUES).read_text(encoding="utf-8"))
     return RunResult(
         run=run,
         parameters=sum(parameter.numel() for parameter in loaded.model.parameters()),
-        training_seconds=state["seconds"],
+        training_seconds=seconds,
         evaluation_seconds=time.monotonic() - began,
         all=Figures.of(table.all),
         groups={name: Figures.of(score) for kind, name, score in table.rows() if kind == "group"},

@@ -90,10 +90,13 @@ def caption(record: Record) -> str:
     part = ""
     if settings["images"] < settings["images_in_split"]:
         part = f", only the first {settings['images']:,} of {settings['images_in_split']:,} images"
+    first = ""
+    if settings.get("first_data"):
+        first = f"{settings['first_steps']:,} steps on {settings['first_data']}, then "
     return (
         f"{settings['dataset']}, split {settings['split']}{part}: {settings['expressions']:,} expressions, "
         f"protocol {settings['protocol']}. The same for every network: preset {settings['preset']}, recipe "
-        f"{settings['recipe']}, {settings['steps']:,} steps of {settings['batch_images']} images with at most "
+        f"{settings['recipe']}, {first}{settings['steps']:,} steps of {settings['batch_images']} images with at most "
         f"{settings['expressions_per_image']} expressions each, {settings['image_size']} x {settings['image_size']} "
         f"pixels, {'with' if settings['augmentation'] else 'without'} augmentation, highest learning rate "
         f"{settings['learning_rate']:g}; for a seed the same batches in the same order. The last model is tested. "
