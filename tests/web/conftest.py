@@ -13,9 +13,11 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from cmpc.cli.web import Options, make_service
+from cmpc.model_folder import load_model_folder, save_model_folder
 from cmpc.web.examples import read_examples
 from cmpc.web.limits import Limits
 from cmpc.web.models import Models
@@ -82,10 +84,15 @@ def outside() -> Iterator[list[str]]:
 
 @pytest.fixture(scope="session")
 def page_service(tiny_model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Service:
-    """The service behind the page of the browser tests: two models in a folder, small limits."""
+    """The service behind the page of the browser tests: two models in a folder, of opposite answers; small limits."""
     models = tmp_path_factory.mktemp("shelf")
     for name in ("small", "large"):
         shutil.copytree(tiny_model_folder, models / name)
+    turned = load_model_folder(models / "small")  # marks what the other one does not
+    with torch.no_grad():
+        for parameter in turned.model.score.parameters():
+            parameter.neg_()
+    save_model_folder(models / "small", turned.model, turned.vocabulary)
     limits = Limits(file_megabytes=2, megapixels=1, expressions=3, characters=60, waiting=1, seconds=600)
     return make_service(Options(models=models, device="cpu", limits=limits))
 

@@ -144,11 +144,11 @@ def test_other_model_of_the_folder_answers(open_page: OpenPage, scenes: list[Pat
     visitor.ask("the left man")
     model = visitor.page.locator("#model input")
     assert model.input_value() == "large"
-    model.click()
-    assert visitor.page.get_by_role("option").all_inner_texts() == ["✓\nlarge", "small"]
-    visitor.page.get_by_role("option", name="small").click()
-    visitor.page.locator("#picture img").wait_for()
+    marked = read_image(visitor.download(".png")) > 0
+    assert visitor.choose_model("small") == ["✓\nlarge", "small"]
     assert model.input_value() == "small"
+    now_marked = read_image(visitor.download(".png")) > 0
+    assert (marked != now_marked).mean() > 0.99  # it answers the opposite
 
 
 def test_new_photo_clears_the_old_answer(open_page: OpenPage, scenes: list[Path]) -> None:

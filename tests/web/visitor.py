@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -74,16 +75,35 @@ class Visitor:
 
     def move_threshold(self, value: float) -> None:
         """Writes a threshold into the slider's number and waits for the new masks and, after them, files."""
-        picture, file = (self.page.locator(place).first.evaluate(f"one => one.{what}") for place, what in _ANSWER)
-        number = self.page.locator("#threshold input[type=number]")
-        number.fill(str(value))
-        number.press("Tab")
-        for (place, what), before in zip(_ANSWER, (picture, file), strict=True):
-            self._changed(place, what, before)
+
+        def move() -> None:
+            number = self.page.locator("#threshold input[type=number]")
+            number.fill(str(value))
+            number.press("Tab")
+
+        self._answered_anew(move)
+
+    def choose_model(self, name: str) -> list[str]:
+        """Takes another model, waits for its masks and files, and returns all that could be chosen."""
+        found: list[str] = []
+
+        def choose() -> None:
+            self.page.locator("#model input").click()
+            found.extend(map(str, self.page.get_by_role("option").all_inner_texts()))
+            self.page.get_by_role("option", name=name).click()
+
+        self._answered_anew(choose)
+        return found
 
     def other_picture(self, before: str) -> None:
         """Waits until the picture comes from another address than before."""
         self._changed("#picture img", "src", before)
+
+    def _answered_anew(self, change: Callable[[], None]) -> None:
+        before = [self.page.locator(place).first.evaluate(f"one => one.{what}") for place, what in _ANSWER]
+        change()
+        for (place, what), old in zip(_ANSWER, before, strict=True):
+            self._changed(place, what, old)
 
     def _changed(self, place: str, what: str, before: str) -> None:
         """Waits until a property of the first element of a place is there and another than before."""
