@@ -3,7 +3,7 @@
 python -m benchmarks.run --out benchmarks/results.json --docs docs/performance.md
 
 Every case compares variants round by round, each in a process of its own. The material is made here; nothing is
-downloaded. The whole takes some 20 minutes on two cores that have nothing else to do, 6 GB of disk and 12 GB of memory.
+downloaded. The whole takes some 40 minutes on two cores that have nothing else to do, 6 GB of disk and 12 GB of memory.
 """
 
 from __future__ import annotations

@@ -11,14 +11,24 @@ from cmpc.data.vocabulary import Vocabulary
 from cmpc.model_folder import save_model_folder
 from engines.configurations import CONFIGURATIONS, build
 
+KINDS = [
+    ("small", "onnx"),
+    ("small", "openvino"),
+    ("paper", "onnx"),
+    ("recurrent refinement network", "openvino"),
+    ("words read from both ends", "onnx"),
+    ("words read from both ends", "openvino"),
+]
+"""Network and format of the exports that are tested."""
+
 
 @pytest.fixture(scope="session")
 def model_folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Model folders of three kinds of network."""
+    """Model folders of several kinds of network."""
     words = (f"word{number}" for number in range(40))
     vocabulary = Vocabulary(("<pad>", "<unk>", "the", "left", "man", "dog", "red", "cube", "of", ",", *words))
     folders: dict[str, Path] = {}
-    for name in ("small", "paper", "recurrent refinement network"):
+    for name in ("small", "paper", "recurrent refinement network", "words read from both ends"):
         folders[name] = tmp_path_factory.mktemp("models") / name.replace(" ", "-")
         save_model_folder(folders[name], build(CONFIGURATIONS[name]), vocabulary)
     return folders
@@ -28,8 +38,7 @@ def model_folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def exports(model_folders: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], Path]:
     """Exports by network and format."""
     folders: dict[tuple[str, str], Path] = {}
-    kinds = [("small", "onnx"), ("small", "openvino"), ("paper", "onnx"), ("recurrent refinement network", "openvino")]
-    for name, format in kinds:
+    for name, format in KINDS:
         out = folders[name, format] = tmp_path_factory.mktemp("exports") / format
         assert main(["export", "--model", str(model_folders[name]), "--format", format, "--out", str(out)]) == 0
     return folders

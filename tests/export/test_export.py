@@ -15,11 +15,11 @@ import cmpc
 from cmpc import Segmenter, UsageError, UserError
 from cmpc.cli import main
 from cmpc.model_folder import load_model_folder
+from export.conftest import KINDS
 
 pytestmark = pytest.mark.slow
 
 Exports = dict[tuple[str, str], Path]
-KINDS = [("small", "onnx"), ("small", "openvino"), ("paper", "onnx"), ("recurrent refinement network", "openvino")]
 LONG = "the red cube of the left man , the dog of the man , the red cube of the left dog"
 EXPRESSIONS = ["the left man", "dog", LONG]
 

@@ -85,7 +85,7 @@ class WordEncoder(nn.Module):
             last = is_word.sum(dim=1, keepdim=True) - 1
             mirrored = (last - torch.arange(tokens.shape[1], device=tokens.device)).clamp_min(0)  # (E, N)
             reverse, _ = self.reverse_lstm(self.embedding(tokens.gather(1, mirrored)))
-            reverse = reverse.gather(1, mirrored[:, :, None].expand_as(reverse))
+            reverse = reverse.gather(1, mirrored[:, :, None].expand(-1, -1, reverse.shape[2]))
             states = torch.cat([states, reverse], dim=2)
         return unit_norm(states, dim=2, scale=self.feature_scale) * is_word[:, :, None], is_word
 
