@@ -91,6 +91,7 @@ def test_interrupted_ablation_continues_without_repeating_finished_runs(
 ) -> None:
     out = tmp_path / "ablation"
     variants = ("--variants", "concatenation", "both")
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs begin with it ignored
 
     def interrupt_the_second_run() -> None:
         while not (out / "both-seed0" / "training.csv").exists():
