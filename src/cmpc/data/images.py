@@ -74,13 +74,14 @@ def decode_image(
     name, data = _read(source)
     height, width = image_size(data, name=name)
     if _looks_whole(data):
-        reduced = longest_side is not None and data.startswith(JPEG_START)
-        ratio = max(height, width) / longest_side if reduced and longest_side else 1
-        flags = next(flag for least, flag in _DECODED_AT if ratio >= least or least == 1)
+        ratio = 1.0
+        if longest_side is not None and data.startswith(JPEG_START):
+            ratio = max(1.0, max(height, width) / longest_side)
+        flags = next(flag for least, flag in _DECODED_AT if ratio >= least)
+        if not exif_rotation:
+            flags |= cv2.IMREAD_IGNORE_ORIENTATION
         try:
-            pixels = cv2.imdecode(
-                np.frombuffer(data, np.uint8), flags if exif_rotation else flags | cv2.IMREAD_IGNORE_ORIENTATION
-            )
+            pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
         except cv2.error:
             pixels = None
         if pixels is not None:

@@ -90,7 +90,8 @@ class TrainingOptions:
     """Side of the network's square input in pixels; by default the preset's (small: 192, paper: 320)."""
     render_on: Literal["cpu", "device"] = "cpu"
     """Where photos are resized and recoloured: on the cpu, by the processes that load them, or on the device that
-    trains, which leaves them to decoding. The device's may differ by a grey level or two, from rounding."""
+    trains, which leaves them to decoding. The device's may differ by a grey level or two, from rounding, and by more at
+    edges where the cpu's come from a large JPEG that was decoded at a part of its size."""
     seed: int = 0
     """Decides everything random: initial weights, order, augmentation."""
 
