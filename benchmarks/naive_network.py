@@ -263,8 +263,8 @@ class NaiveNetwork(nn.Module):
         """
         super().__init__()
         parts = (config.entity_perception, config.relation_reasoning, config.word_type_gating, config.conv_lstm)
-        if not all(parts):
-            raise ValueError("the naive network has all parts of the paper, but the configuration switches some off")
+        if not all(parts) or config.grounded_reasoning:
+            raise ValueError("the naive network has the parts of the paper and no others")
         self.config = config
         paper = config.backbone.kind == "deeplab_resnet101"
         self.backbone = NaiveDeepLab(config.backbone) if paper else CompactBackbone(config.backbone)

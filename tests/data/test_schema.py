@@ -7,12 +7,13 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
 from cmpc.data import packed_images, schema
 from cmpc.data.images import read_image
-from cmpc.data.schema import DatasetInfo, PreparedDataset, ReferredObject, write_dataset
+from cmpc.data.schema import DatasetInfo, GroundedWords, PreparedDataset, ReferredObject, write_dataset
 from cmpc.data.sources.refer_api import BENCHMARKS, collect
 from cmpc.errors import UsageError, UserError
 from cmpc.models.config import WORD_TYPES
@@ -25,7 +26,13 @@ def rows(refer: Path) -> Rows:
     found = collect(BENCHMARKS["unc"], refer, refer).rows
     first = found["train"][0]
     count = len(first.expressions)
-    found["train"][0] = dataclasses.replace(first, groups=("a",) * count, word_types=(("entity", "relation"),) * count)
+    grounded = (GroundedWords(first.mask, (0, 2)), GroundedWords(first.mask, (1,)))
+    found["train"][0] = dataclasses.replace(
+        first,
+        groups=("a",) * count,
+        word_types=(("entity", "relation"),) * count,
+        grounding=(grounded, *[()] * (count - 1)),
+    )
     return found
 
 
@@ -40,6 +47,15 @@ def test_written_rows_are_read_back(tmp_path: Path, rows: Rows, info: DatasetInf
     assert {split: dataset.read(split) for split in dataset.splits} == rows
     assert dataset.info == written
     assert dataset.info.splits["val"].expressions == sum(len(row.expressions) for row in rows["val"])
+
+
+def test_table_without_grounding_is_read(tmp_path: Path, rows: Rows, info: DatasetInfo) -> None:
+    """Tables of earlier versions have no such column."""
+    write_dataset(tmp_path / "out", info, rows)
+    table = tmp_path / "out" / "train-00000.parquet"
+    pq.write_table(pq.read_table(table).drop_columns(["grounding"]), table, write_page_checksum=True)
+    read = PreparedDataset.open(tmp_path / "out").read("train")
+    assert read == [dataclasses.replace(row, grounding=()) for row in rows["train"]]
 
 
 def test_long_splits_are_divided_into_files(
@@ -147,7 +163,7 @@ def test_damaged_table_is_refused(tmp_path: Path, rows: Rows, info: DatasetInfo,
 
 def test_damaged_mask_is_refused(rows: Rows) -> None:
     row = dataclasses.replace(rows["val"][0], mask="0")
-    with pytest.raises(UserError, match=f"the mask of {row.ref_id} is damaged"):
+    with pytest.raises(UserError, match=f"a mask of {row.ref_id} is damaged"):
         row.decode_mask()
 
 

@@ -30,6 +30,10 @@ CONFIGURATIONS: dict[str, ModelConfig] = {
     "without exchange": dataclasses.replace(SMALL, exchange_rounds=0),
     "sum instead of ConvLSTM": dataclasses.replace(PAPER, conv_lstm=False),
     "words read from both ends": dataclasses.replace(SMALL, both_directions=True),
+    "grounded reasoning": dataclasses.replace(SMALL, grounded_reasoning=True),
+    "parts of the model that ships": dataclasses.replace(
+        SMALL, both_directions=True, grounded_reasoning=True, exchange_rounds=0, conv_lstm=False
+    ),
     "recurrent refinement network": dataclasses.replace(PAPER, network="rrn"),
     "recurrent refinement network on the compact backbone": dataclasses.replace(SMALL, network="rrn"),
 }

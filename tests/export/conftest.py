@@ -16,8 +16,8 @@ KINDS = [
     ("small", "openvino"),
     ("paper", "onnx"),
     ("recurrent refinement network", "openvino"),
-    ("words read from both ends", "onnx"),
-    ("words read from both ends", "openvino"),
+    ("parts of the model that ships", "onnx"),
+    ("parts of the model that ships", "openvino"),
 ]
 """Network and format of the exports that are tested."""
 
@@ -28,7 +28,7 @@ def model_folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     words = (f"word{number}" for number in range(40))
     vocabulary = Vocabulary(("<pad>", "<unk>", "the", "left", "man", "dog", "red", "cube", "of", ",", *words))
     folders: dict[str, Path] = {}
-    for name in ("small", "paper", "recurrent refinement network", "words read from both ends"):
+    for name in ("small", "paper", "recurrent refinement network", "parts of the model that ships"):
         folders[name] = tmp_path_factory.mktemp("models") / name.replace(" ", "-")
         save_model_folder(folders[name], build(CONFIGURATIONS[name]), vocabulary)
     return folders

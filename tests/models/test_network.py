@@ -51,6 +51,7 @@ CONFIGURATIONS = {
     "one round of exchange": tiny("paper", exchange_rounds=1),
     "sum instead of ConvLSTM": tiny("paper", conv_lstm=False),
     "words read from both ends": tiny("small", both_directions=True),
+    "grounded reasoning": tiny("small", grounded_reasoning=True),
     "bare": tiny(
         "small",
         entity_perception=False,

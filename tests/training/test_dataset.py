@@ -12,7 +12,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from cmpc.data.augmentation import Augmentation
-from cmpc.data.dataset import NO_TYPE, Batch, ReferringImages, collate, prepare_worker
+from cmpc.data.dataset import NO_TYPE, Batch, ReferringImages, collate, prepare_worker, shares_of_cells
 from cmpc.data.sampler import StepSampler
 from cmpc.data.schema import PreparedDataset
 from cmpc.data.sources.blocks import Settings, make_blocks
@@ -144,3 +144,48 @@ def test_missing_photo_is_one_sentence_from_any_process(
         train(options)
     assert str(refused.value).startswith("cannot read the image ")
     assert "Traceback" not in str(refused.value)
+
+
+def test_grounding_lies_where_the_words_point(tmp_path: Path) -> None:
+    """Each word keeps its own mask when images of several expressions are joined, and where the picture is mirrored."""
+    make_blocks(tmp_path / "blocks", Settings(seed=5, size=64, splits={"train": 4}))
+    prepared = PreparedDataset.open(tmp_path / "blocks")
+    words = Vocabulary.from_expressions(text for row in prepared.read("train") for text in row.expressions)
+    mirrored = Augmentation(zoom=0, brightness=0, contrast=0, saturation=0, tint=0)
+    for augmentation in (None, mirrored):
+        data = ReferringImages(
+            prepared,
+            "train",
+            words,
+            ImageConfig(size=64, resize="area"),
+            max_words=6,
+            expressions_per_image=3,
+            augmentation=augmentation,
+        )
+        compared = 0
+        for visits in StepSampler(data.order, batch=3, start=0, stop=4):
+            samples = [data[visit] for visit in visits]
+            batch = collate(samples)
+            assert batch.grounding_masks is not None
+            assert batch.grounding_index is not None
+            assert batch.grounding_masks.shape[1:] == (8, 8)
+            assert not batch.grounding_masks[0].any()
+            number = 0
+            for visit, sample in zip(visits, samples, strict=True):
+                for chosen in data.order.chosen(visit.epoch, visit.image, visit.part):
+                    row, position = data.questions[visit.image][chosen]
+                    expected = {word: one.mask for one in row.grounding[position] for word in one.words if word < 6}
+                    indices = batch.grounding_index[number]
+                    assert indices.nonzero().flatten().tolist() == sorted(expected)
+                    for word, encoded in expected.items():
+                        mask = row.decode(encoded)[:, :: -1 if sample.view.mirrored else 1]
+                        shares = torch.from_numpy(mask.reshape(8, 8, 8, 8).mean(axis=(1, 3), dtype=np.float32))
+                        torch.testing.assert_close(batch.grounding_masks[indices[word]], shares)
+                        compared += 1
+                    number += 1
+        assert compared > 30
+
+
+def test_cells_beyond_the_picture_are_empty() -> None:
+    shares = shares_of_cells(np.ones((12, 12), bool))
+    np.testing.assert_array_equal(shares, [[1, 0.5], [0.5, 0.25]])

@@ -70,7 +70,7 @@ def test_perfect_masks_have_next_to_no_modern_loss(model: CMPC, batch: Batch) ->
     sure = torch.where(batch.masks, 20.0, -20.0)
     for values in (output.logits, *output.side_logits.values()):
         values.data.copy_(sure)
-    assert float(ModernLoss()(output, batch.masks, None, 3)["loss"].detach()) < 1e-3
+    assert float(ModernLoss()(output, batch._replace(word_types=None))["loss"].detach()) < 1e-3
 
 
 def test_word_types_are_learned_where_given(model: CMPC, batch: Batch) -> None:
@@ -81,6 +81,26 @@ def test_word_types_are_learned_where_given(model: CMPC, batch: Batch) -> None:
     probabilities = objective.predict(batch).word_types
     by_hand = -(probabilities[0, 0, 1].log() + probabilities[0, 1, 0].log()) / 2 - probabilities[2, 0, 2].log()
     assert float(given["word_types"]) == pytest.approx(float(by_hand.detach()) / 3, rel=1e-4)
+
+
+def test_attention_is_led_to_what_words_speak_about(batch: Batch, tiny_network: None) -> None:
+    torch.manual_seed(0)
+    model = CMPC(preset("small", vocabulary_size=9, grounded_reasoning=True)).eval()
+    masks = torch.zeros(3, 6, 6)
+    masks[1, 2:4, 2:4], masks[2, 0, 0] = 1.0, 0.5
+    batch = batch._replace(grounding_masks=masks, grounding_index=torch.tensor([[0, 1, 0], [2, 2, 1], [0, 0, 0]]))
+    objective = Objective(model, ModernLoss(grounding_weight=0.2), weight_decay=0.0, device_count=1).eval()
+    terms, output = objective(batch), objective.predict(batch)
+    by_hand = 0.0
+    for maps in output.maps.values():
+        attention = maps.reasoning.word_to_cells.mT.unflatten(2, (6, 6))  # (E, N, 6, 6)
+        on_block, on_corner = attention[..., 2:4, 2:4].sum(dim=(2, 3)), attention[..., 0, 0] / 2
+        by_hand -= (on_block[0, 1].log() + (on_corner[1, :2].log().sum() + on_block[1, 2].log()) / 3) / 3
+    assert float(terms["grounding"].detach()) == pytest.approx(float(by_hand.detach()), rel=1e-4)
+    without = objective(batch._replace(grounding_masks=None, grounding_index=None))
+    assert float(without["grounding"]) == 0
+    difference = terms["loss"] - without["loss"]
+    assert float(difference.detach()) == pytest.approx(0.2 * float(terms["grounding"].detach()), rel=1e-4)
 
 
 def test_regularisation_takes_kernels_only(model: CMPC) -> None:

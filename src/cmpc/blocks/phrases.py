@@ -14,13 +14,14 @@ from random import Random
 import numpy as np
 
 from cmpc.blocks.grammar import Speaker
+from cmpc.blocks.grounding import ground_words
 from cmpc.blocks.meaning import About, Relation, Selection
 from cmpc.blocks.relations import RELATIONS, YES
 from cmpc.blocks.scene import ATTRIBUTES, Block
 from cmpc.blocks.solver import Solver
 from cmpc.data.masks import box_of, encode_mask
 from cmpc.data.schema import DatasetInfo, PreparedDataset, ReferredObject, write_dataset
-from cmpc.data.sources.blocks import SceneRecord, read_scenes
+from cmpc.data.sources.blocks import SceneRecord, grounding, read_scenes
 
 LOOKS = 6
 """Phrases about each image that say what a block looks like."""
@@ -60,6 +61,7 @@ def _rows(record: SceneRecord, rng: Random) -> list[ReferredObject]:
         if meaning in asked or said is None or not len(fitting):
             continue
         text, word_types = said
+        words = ground_words(text, word_types, meaning, solver)
         mask = encode_mask(np.any(masks[fitting], axis=0))
         image_id = record.image.removesuffix(".jpg").replace("/", "-")
         asked[meaning] = ReferredObject(
@@ -74,6 +76,7 @@ def _rows(record: SceneRecord, rng: Random) -> list[ReferredObject]:
             expressions=(text,),
             groups=("relational phrase" if meaning.conditions else "phrase",),
             word_types=(word_types,),
+            grounding=(grounding(words, masks),),
         )
     return list(asked.values())
 

@@ -24,6 +24,9 @@ from cmpc.models.config import WORD_TYPES, ImageConfig
 NO_TYPE = -1
 """Stands for the type of a word where the data give none, and at padding."""
 
+CELL = 8
+"""Side of the cells of the networks' grid in pixels of the square."""
+
 
 @dataclass(frozen=True, slots=True)
 class View:
@@ -57,6 +60,16 @@ class View:
 
 
 @dataclass(frozen=True, slots=True)
+class Grounding:
+    """What the words of an image's expressions speak about."""
+
+    masks: NDArray[np.float32]
+    """The part of each cell of 8 x 8 pixels that a mask fills, (M, S / 8, S / 8)."""
+    words: list[list[int]]
+    """For each expression the mask of each word, or -1."""
+
+
+@dataclass(frozen=True, slots=True)
 class Sample:
     """An image with K of its expressions."""
 
@@ -70,6 +83,8 @@ class Sample:
     """Ids of the words of each expression."""
     word_types: list[list[int]] | None
     """Position in ``WORD_TYPES`` for each word, or ``NO_TYPE``; None when the dataset has no types at all."""
+    grounding: Grounding | None
+    """What the words speak about; None when the dataset does not say."""
     step_expressions: int
     """Expressions of the whole step on all devices."""
 
@@ -89,6 +104,11 @@ class Batch(NamedTuple):
     """Position in ``WORD_TYPES`` or ``NO_TYPE``, int64, (E, N); None when the dataset has no types."""
     step_expressions: int
     """Expressions of the whole step on all devices: the divisor of a mean over expressions."""
+    grounding_masks: Tensor | None = None
+    """What words speak about, as the part of each cell that it fills, float32, (M, S / 8, S / 8); the first is empty.
+    None when the dataset does not say."""
+    grounding_index: Tensor | None = None
+    """The mask of each word among these, int64, (E, N), 0 where unknown and at padding; None with the masks."""
 
     def to(self, device: torch.device | str) -> Batch:
         """The batch on another device; pinned tensors are copied without waiting."""
@@ -142,6 +162,7 @@ class ReferringImages(Dataset[Sample]):
         self.render = render
         self.rows = data.read(split) if label_words is None else label_words(data.read(split))
         self.has_word_types = any(row.word_types for row in self.rows)
+        self.has_grounding = any(row.grounding for row in self.rows)
         by_image: dict[str, list[tuple[ReferredObject, int]]] = {}
         for row in self.rows:
             for number, expression in enumerate(row.expressions):
@@ -187,6 +208,7 @@ class ReferringImages(Dataset[Sample]):
             masks=np.stack([masks[row.ref_id] for row, _ in questions]),
             tokens=[self.vocabulary.encode(expression, self.max_words) for expression in expressions],
             word_types=[self._word_types(row, number) for row, number in questions] if self.has_word_types else None,
+            grounding=self._grounding(questions, view) if self.has_grounding else None,
             step_expressions=visit.step_expressions,
         )
 
@@ -196,13 +218,41 @@ class ReferringImages(Dataset[Sample]):
             return [NO_TYPE] * words
         return [WORD_TYPES.index(name) if name in WORD_TYPES else NO_TYPE for name in row.word_types[number][:words]]
 
+    def _grounding(self, questions: list[tuple[ReferredObject, int]], view: View) -> Grounding:
+        masks: dict[str, int] = {}  # encoded mask -> its position
+        cells: list[NDArray[np.float32]] = []
+        words: list[list[int]] = []
+        for row, number in questions:
+            positions = [-1] * len(tokenize(row.expressions[number])[: self.max_words])
+            for grounded in row.grounding[number] if row.grounding else ():
+                if grounded.mask not in masks:
+                    masks[grounded.mask] = len(masks)
+                    square = view.render_mask(row.decode(grounded.mask), self.image)
+                    cells.append(shares_of_cells(square))
+                for word in grounded.words:
+                    if word < len(positions):
+                        positions[word] = masks[grounded.mask]
+            words.append(positions)
+        side = -(-self.image.size // CELL)
+        return Grounding(np.stack(cells) if cells else np.zeros((0, side, side), np.float32), words)
+
+
+def shares_of_cells(mask: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """The part of each cell of 8 x 8 pixels that a mask fills, bool (S, S): (S / 8, S / 8), rounded up."""
+    side = -(-len(mask) // CELL)
+    padded = np.zeros((side * CELL, side * CELL), np.float32)
+    padded[: len(mask), : len(mask)] = mask
+    return padded.reshape(side, CELL, side, CELL).mean(axis=(1, 3))
+
 
 def collate(samples: Sequence[Sample]) -> Batch:
     """Joins samples to a batch; expressions are padded to the longest."""
     return Batch(torch.from_numpy(np.stack([sample.image for sample in samples])), *collate_expressions(samples))
 
 
-def collate_expressions(samples: Sequence[Sample]) -> tuple[Tensor, Tensor, Tensor, Tensor | None, int]:
+def collate_expressions(
+    samples: Sequence[Sample],
+) -> tuple[Tensor, Tensor, Tensor, Tensor | None, int, Tensor | None, Tensor | None]:
     """What a batch holds beside the images, in the order of ``Batch``."""
     counts = torch.tensor([len(sample.masks) for sample in samples])
     tokens = [ids for sample in samples for ids in sample.tokens]
@@ -215,7 +265,23 @@ def collate_expressions(samples: Sequence[Sample]) -> tuple[Tensor, Tensor, Tens
             row[: len(types)] = torch.tensor(types)
     image_index = torch.repeat_interleave(torch.arange(len(samples)), counts)
     masks = torch.from_numpy(np.concatenate([sample.masks for sample in samples]))
-    return padded, image_index, masks, word_types, samples[0].step_expressions
+    return padded, image_index, masks, word_types, samples[0].step_expressions, *_collate_grounding(samples, padded)
+
+
+def _collate_grounding(samples: Sequence[Sample], tokens: Tensor) -> tuple[Tensor | None, Tensor | None]:
+    """``grounding_masks`` and ``grounding_index`` of ``Batch``."""
+    given = [sample.grounding for sample in samples if sample.grounding is not None]
+    if not given:
+        return None, None
+    index = torch.zeros_like(tokens)
+    rows, start = iter(index), 1
+    for grounding in given:
+        for words, row in zip(grounding.words, rows, strict=False):
+            positions = torch.tensor(words)
+            row[: len(words)] = torch.where(positions < 0, 0, positions + start)
+        start += len(grounding.masks)
+    empty = np.zeros((1, *given[0].masks.shape[1:]), np.float32)
+    return torch.from_numpy(np.concatenate([empty, *(grounding.masks for grounding in given)])), index
 
 
 def prepare_worker(_: int) -> None:

@@ -34,6 +34,8 @@ class PhotoBatch(NamedTuple):
     masks: Tensor
     word_types: Tensor | None
     step_expressions: int
+    grounding_masks: Tensor | None = None
+    grounding_index: Tensor | None = None
 
     def to(self, device: torch.device | str) -> Batch:
         """The batch on a device, its photos rendered there; pinned tensors are copied without waiting."""
@@ -41,8 +43,7 @@ class PhotoBatch(NamedTuple):
             render(photo.to(device, non_blocking=True), view, self.image)
             for photo, view in zip(self.photos, self.views, strict=True)
         ]
-        rest = (self.tokens, self.image_index, self.masks, self.word_types, self.step_expressions)
-        return Batch(torch.stack(squares), *rest).to(device)
+        return Batch(torch.stack(squares), *self[3:]).to(device)
 
 
 class CollatePhotos:

@@ -36,6 +36,16 @@ _OWN_FILES = re.compile(r"dataset\.json|.+-\d{5}\.parquet|images-\d{5}\.arrow")
 
 
 @dataclass(frozen=True, slots=True)
+class GroundedWords:
+    """Words of an expression that speak about the same objects: in "the cup left of the plate", "left" and "plate"."""
+
+    mask: str
+    """Mask of the objects, as ``ReferredObject.mask``, of the same size."""
+    words: tuple[int, ...]
+    """Positions of the words among the tokens of the expression."""
+
+
+@dataclass(frozen=True, slots=True)
 class ReferredObject:
     """One row of the table: an object in an image with all the expressions that refer to it."""
 
@@ -61,6 +71,8 @@ class ReferredObject:
     """A name for each expression by which results are broken down; empty where not given."""
     word_types: tuple[tuple[str, ...], ...] = ()
     """For each expression, the type of each token (entity, attribute, relation, unnecessary); empty where not given."""
+    grounding: tuple[tuple[GroundedWords, ...], ...] = ()
+    """For each expression, what its words speak about, where that is known; empty where not given."""
 
     def decode_mask(self) -> np.ndarray:
         """The mask as bool (height, width), True inside the object.
@@ -68,10 +80,18 @@ class ReferredObject:
         Raises:
             UserError: the counts are damaged.
         """
+        return self.decode(self.mask)
+
+    def decode(self, mask: str) -> np.ndarray:
+        """A mask of this image, the object's own or one of ``grounding``, as bool (height, width).
+
+        Raises:
+            UserError: the counts are damaged.
+        """
         try:
-            return decode_mask(self.mask, self.height, self.width)
+            return decode_mask(mask, self.height, self.width)
         except ValueError as error:
-            raise UserError(f"the mask of {self.ref_id} is damaged ({error}): prepare the dataset anew.") from None
+            raise UserError(f"a mask of {self.ref_id} is damaged ({error}): prepare the dataset anew.") from None
 
 
 @dataclass(frozen=True)
@@ -292,8 +312,12 @@ def _write_table(path: Path, rows: Sequence[ReferredObject]) -> None:
     texts = pa.list_(pa.string())
     types = {"height": pa.int32(), "width": pa.int32(), "box": pa.list_(pa.float64())}
     types |= {"expressions": texts, "groups": texts, "word_types": pa.list_(texts)}
+    grounded = pa.struct([("mask", pa.string()), ("words", pa.list_(pa.int16()))])
+    types["grounding"] = pa.list_(pa.list_(grounded))
     schema = pa.schema([(name, types.get(name, pa.string())) for name in _COLUMNS])
-    table = pa.table({name: [getattr(row, name) for row in rows] for name in _COLUMNS}, schema=schema)
+    columns = {name: [getattr(row, name) for row in rows] for name in _COLUMNS}
+    columns["grounding"] = [[list(map(dataclasses.asdict, words)) for words in row.grounding] for row in rows]
+    table = pa.table(columns, schema=schema)
     pq.write_table(table, path, compression="zstd", row_group_size=ROWS_PER_GROUP, write_page_checksum=True)
 
 
@@ -301,6 +325,9 @@ def _row(values: dict[str, Any]) -> ReferredObject:
     for name in ("box", "expressions", "groups"):
         values[name] = tuple(values[name])
     values["word_types"] = tuple(tuple(types) for types in values["word_types"])
+    values["grounding"] = tuple(  # tables of earlier versions have no such column
+        tuple(GroundedWords(one["mask"], tuple(one["words"])) for one in words) for words in values.get("grounding", ())
+    )
     return ReferredObject(**values)
 
 

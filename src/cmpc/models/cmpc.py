@@ -13,11 +13,12 @@ from cmpc.models.conv_lstm import ConvLSTM
 from cmpc.models.entity_perception import Concatenation, EntityPerception
 from cmpc.models.feature_exchange import TextGuidedFeatureExchange
 from cmpc.models.grid import cell_positions, upsample
+from cmpc.models.grounded_reasoning import GroundedMaps, GroundedReasoning
 from cmpc.models.language import ExpressionFeatures, LanguageEncoder
 from cmpc.models.level_fusion import LevelFusion
 from cmpc.models.network import ImageFeatures, LevelMaps, ReferringNetwork, SegmentationOutput
 from cmpc.models.normalisation import unit_norm
-from cmpc.models.relation_reasoning import RelationAwareReasoning
+from cmpc.models.relation_reasoning import Reasoning, RelationAwareReasoning
 
 
 class LevelComprehension(nn.Module):
@@ -38,8 +39,15 @@ class LevelComprehension(nn.Module):
             self.entity_perception = Concatenation(
                 channels=channels, word_channels=word_channels, feature_scale=config.feature_scale
             )
-        self.relation_reasoning: RelationAwareReasoning | None = None
-        if config.relation_reasoning:
+        self.relation_reasoning: RelationAwareReasoning | GroundedReasoning | None = None
+        if config.grounded_reasoning:
+            self.relation_reasoning = GroundedReasoning(
+                channels=channels,
+                heads=config.fusion_heads,
+                word_channels=word_channels,
+                feature_scale=config.feature_scale,
+            )
+        elif config.relation_reasoning:
             self.relation_reasoning = RelationAwareReasoning(
                 channels=channels, word_channels=word_channels, feature_scale=config.feature_scale
             )
@@ -61,9 +69,13 @@ class LevelComprehension(nn.Module):
             image_index: the image of each expression, (E,) int64.
         """
         entities = self.entity_perception(visual, expressions.entity_attribute, image_index)
-        cells, reasoning = [entities], None
-        if self.relation_reasoning is not None:
+        cells = [entities]
+        reasoning: Reasoning | GroundedMaps | None = None
+        if isinstance(self.relation_reasoning, GroundedReasoning):
+            reasoning = self.relation_reasoning(entities, expressions, visual, image_index)
+        elif self.relation_reasoning is not None:
             reasoning = self.relation_reasoning(entities, expressions.words, expressions.relation, expressions.is_word)
+        if reasoning is not None:
             cells.append(reasoning.features)
         fused = self.fusion(cells, expressions.entity_attribute, position)
         return LevelMaps(entities, reasoning, fused, self.side_score(fused)[:, 0].float())

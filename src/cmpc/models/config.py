@@ -84,6 +84,9 @@ class ModelConfig:
     """Off: image, words and position are concatenated instead (ablation)."""
     relation_reasoning: bool = True
     """Off: no graph; entity features go to the fusion alone (ablation)."""
+    grounded_reasoning: bool = False
+    """On: words are grounded in cells, and relations know where cells lie to each other and how alike they are, in the
+    place of the published graph. As published: off."""
     word_type_gating: bool = True
     """Off: every word counts alike in the sentence vectors and in the graph (ablation)."""
     exchange_rounds: int = 2
@@ -105,6 +108,10 @@ class ModelConfig:
             raise ValueError(f"exchange_rounds must be 0, 1 or 2, got {self.exchange_rounds}")
         if self.both_directions and self.word_channels % 2:
             raise ValueError(f"both_directions needs an even number of word_channels, got {self.word_channels}")
+        if self.grounded_reasoning and not (self.entity_perception and self.word_type_gating):
+            raise ValueError("grounded_reasoning needs entity_perception and word_type_gating")
+        if self.grounded_reasoning and not (self.relation_reasoning and self.network == "cmpc"):
+            raise ValueError("grounded_reasoning needs the network cmpc with relation_reasoning")
         if self.refinement_channels and self.backbone.kind != "compact":
             raise ValueError("refinement_channels needs the compact backbone, which gives features at stride 4")
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from cmpc.models.backbone import build_backbone
 from cmpc.models.config import ModelConfig
 from cmpc.models.conv_lstm import ConvLSTM
+from cmpc.models.grounded_reasoning import GroundedMaps
 from cmpc.models.language import ExpressionFeatures, WordEncoder
 from cmpc.models.refinement import Refinement
 from cmpc.models.relation_reasoning import Reasoning
@@ -46,7 +47,7 @@ class LevelMaps:
 
     entities: Tensor
     """Entity features, (E, C, h, w)."""
-    reasoning: Reasoning | None
+    reasoning: Reasoning | GroundedMaps | None
     """The graph's result; None when relation-aware reasoning is off."""
     fused: Tensor
     """What the level hands on to the exchange, (E, F, h, w)."""

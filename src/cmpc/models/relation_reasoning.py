@@ -19,9 +19,10 @@ class Reasoning:
     features: Tensor
     """Features after the messages, unit norm over C: (E, C, H, W). ``spa_graph`` of the original."""
     cell_to_words: Tensor
-    """How each cell spreads over the words, rows sum to 1: (E, S, N). ``gw_affi_w`` of the original."""
+    """How each cell spreads over the words that it hears, rows sum to 1: (E, S, N). ``gw_affi_w`` of the original."""
     word_to_cells: Tensor
-    """How each word spreads over the cells, columns sum to 1: (E, S, N). ``gw_affi_v`` of the original."""
+    """How each word spreads over the cells that it speaks of, columns sum to 1: (E, S, N). ``gw_affi_v`` of the
+    original."""
 
 
 class RelationAwareReasoning(nn.Module):

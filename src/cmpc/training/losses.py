@@ -14,8 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cmpc.data.dataset import NO_TYPE
+from cmpc.data.dataset import NO_TYPE, Batch
 from cmpc.models import LEVELS, ReferringNetwork, SegmentationOutput
+from cmpc.models.network import LevelMaps
 
 
 class Loss(Protocol):
@@ -25,9 +26,7 @@ class Loss(Protocol):
     def terms(self) -> Sequence[str]:
         """Names of what ``__call__`` gives."""
 
-    def __call__(
-        self, output: SegmentationOutput, masks: Tensor, word_types: Tensor | None, step_expressions: int
-    ) -> dict[str, Tensor]: ...
+    def __call__(self, output: SegmentationOutput, batch: Batch) -> dict[str, Tensor]: ...
 
 
 @dataclass(frozen=True)
@@ -48,23 +47,19 @@ class PaperLoss:
         """Names of what a call gives."""
         return ("loss", "final", *self.levels)
 
-    def __call__(
-        self, output: SegmentationOutput, masks: Tensor, word_types: Tensor | None, step_expressions: int
-    ) -> dict[str, Tensor]:
+    def __call__(self, output: SegmentationOutput, batch: Batch) -> dict[str, Tensor]:
         """
         Args:
-            output: of the network, for E expressions.
-            masks: bool, (E, H, W).
-            word_types: not used.
-            step_expressions: expressions of the step on all devices.
+            output: of the network, for the batch.
+            batch: only its masks are used.
 
         Returns:
             Scalars: ``loss`` and its parts before weighting.
         """
-        targets = masks.float()
+        targets = batch.masks.float()
 
         def cross_entropy(logits: Tensor) -> Tensor:
-            return F.binary_cross_entropy_with_logits(logits.float(), targets, reduction="sum") / step_expressions
+            return F.binary_cross_entropy_with_logits(logits.float(), targets, reduction="sum") / batch.step_expressions
 
         final = cross_entropy(output.logits)
         sides = {level: cross_entropy(output.side_logits[level]) for level in self.levels}
@@ -88,26 +83,24 @@ class ModernLoss:
     """Weight of each side loss, beside 1 for the final one."""
     word_type_weight: float = 0.1
     """Weight of the loss on the word types."""
+    grounding_weight: float = 0.0
+    """Weight of the loss on where words attend to, on each level; 0 for a network that does not ground words."""
 
     @property
     def terms(self) -> Sequence[str]:
         """Names of what a call gives."""
-        return ("loss", "final", *self.levels, "word_types")
+        return ("loss", "final", *self.levels, "word_types", *(("grounding",) if self.grounding_weight else ()))
 
-    def __call__(
-        self, output: SegmentationOutput, masks: Tensor, word_types: Tensor | None, step_expressions: int
-    ) -> dict[str, Tensor]:
+    def __call__(self, output: SegmentationOutput, batch: Batch) -> dict[str, Tensor]:
         """
         Args:
-            output: of the network, for E expressions of N words.
-            masks: bool, (E, H, W).
-            word_types: position in ``WORD_TYPES`` or ``NO_TYPE``, int64, (E, N); None when the data give none.
-            step_expressions: expressions of the step on all devices.
+            output: of the network, for the batch.
+            batch: masks, and word types and grounding where the data give them.
 
         Returns:
             Scalars: ``loss`` and its parts before weighting.
         """
-        targets = masks.float()
+        targets, step_expressions = batch.masks.float(), batch.step_expressions
         final = _cross_entropy_and_dice(output.logits.float(), targets).sum() / step_expressions
         sides = {
             level: _cross_entropy_and_dice(output.side_logits[level].float(), targets).sum() / step_expressions
@@ -117,10 +110,22 @@ class ModernLoss:
         for side in sides.values():
             loss = loss + self.side_weight * side
         types = torch.zeros_like(loss)
-        if word_types is not None:
-            types = _word_type_cross_entropy(output.word_type_logits.float(), word_types).sum() / step_expressions
+        if batch.word_types is not None:
+            logits = output.word_type_logits.float()
+            types = _word_type_cross_entropy(logits, batch.word_types).sum() / step_expressions
             loss = loss + self.word_type_weight * types
-        return {"loss": loss, "final": final, **sides, "word_types": types}
+        terms = {"final": final, **sides, "word_types": types}
+        if self.grounding_weight:
+            grounding = torch.zeros_like(loss)
+            if batch.grounding_masks is not None and batch.grounding_index is not None:
+                levels = [
+                    _missed_grounding(maps, batch.grounding_masks, batch.grounding_index)
+                    for maps in output.maps.values()
+                ]
+                grounding = torch.stack(levels).sum() / step_expressions
+            loss = loss + self.grounding_weight * grounding
+            terms["grounding"] = grounding
+        return {"loss": loss, **terms}
 
 
 def l2_kernels(model: ReferringNetwork) -> list[Tensor]:
@@ -154,3 +159,15 @@ def _word_type_cross_entropy(logits: Tensor, word_types: Tensor) -> Tensor:
     """(E, N, 4), (E, N) -> (E,): mean over the words whose type is given, 0 where none is."""
     losses = F.cross_entropy(logits.mT, word_types, ignore_index=NO_TYPE, reduction="none")  # (E, N)
     return losses.sum(dim=1) / (word_types != NO_TYPE).sum(dim=1).clamp_min(1)
+
+
+def _missed_grounding(maps: LevelMaps, masks: Tensor, index: Tensor) -> Tensor:
+    """(M, h, w), (E, N) -> (E,): mean over words of ``-log`` of the attention that falls on what they speak about."""
+    assert maps.reasoning is not None
+    height, width = maps.entities.shape[2:]
+    cells = F.adaptive_avg_pool2d(masks, (height, width)).flatten(1)  # (M, S)
+    attention = maps.reasoning.word_to_cells.mT  # (E, N, S)
+    hit = (attention * cells[index]).sum(dim=2)  # (E, N)
+    known = (index > 0) & (cells.sum(dim=1) > 0)[index]
+    losses = -(hit + 1e-6).log() * known
+    return losses.sum(dim=1) / known.sum(dim=1).clamp_min(1)

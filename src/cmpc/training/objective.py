@@ -48,7 +48,7 @@ class Objective(nn.Module):
             Scalars: ``loss``, which is to be minimised, its parts, and ``iou``, the mean IoU of the batch.
         """
         output = self.predict(batch)
-        terms = self.loss(output, batch.masks, batch.word_types, batch.step_expressions)
+        terms = self.loss(output, batch)
         if self.weight_decay:
             terms["regularisation"] = self.weight_decay * l2_regularisation(self.kernels) / self.device_count
             terms["loss"] = terms["loss"] + terms["regularisation"]

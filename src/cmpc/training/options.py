@@ -103,6 +103,9 @@ class TrainingOptions:
 
     both_directions: bool = False
     """Not in the paper: read expressions from their end too, so that a relation knows what follows it."""
+    grounded_reasoning: bool = False
+    """Not in the paper: words are grounded in cells, from labels where the data say what words speak about, and
+    relations know where cells lie to each other; in the place of the published graph."""
     entity_perception: bool = True
     """Ablation: entity perception, else plain concatenation."""
     relation_reasoning: bool = True
@@ -192,6 +195,7 @@ def model_config(options: TrainingOptions, *, vocabulary_size: int, embedding_ch
         options.preset,
         vocabulary_size=vocabulary_size,
         both_directions=options.both_directions,
+        grounded_reasoning=options.grounded_reasoning,
         entity_perception=options.entity_perception,
         relation_reasoning=options.relation_reasoning,
         word_type_gating=options.word_type_gating,
@@ -289,8 +293,7 @@ def _check_network(options: TrainingOptions) -> None:
         ]
         if options.preset != TrainingOptions.preset:
             given.insert(0, "preset")
-        if options.both_directions:
-            given.append("both_directions")
+        given += [name for name in ("both_directions", "grounded_reasoning") if getattr(options, name)]
         if given := given + changed:
             raise UsageError(
                 f"--initial-model brings its own network, words and weights: leave out --{given[0].replace('_', '-')}."
@@ -304,6 +307,11 @@ def _check_network(options: TrainingOptions) -> None:
         raise UsageError("--network cmpc goes with --preset small or paper: rrn is the other network.")
     if is_rrn and changed:
         raise UsageError(f"the recurrent refinement network has no {changed[0].replace('_', ' ')} to switch off.")
+    needed = ("entity_perception", "relation_reasoning", "word_type_gating")
+    if options.grounded_reasoning and (is_rrn or not all(getattr(options, name) for name in needed)):
+        raise UsageError(
+            "--grounded-reasoning goes with the network cmpc, its entity perception, graph and word types."
+        )
     if options.word_types == "spacy" and (is_rrn or options.recipe == "paper"):
         raise UsageError("--word-types spacy needs a network with word types and the modern recipe.")
     if options.word_types == "spacy" and options.preset == "paper" and options.recipe is None:

@@ -41,6 +41,7 @@ from cmpc.training.validation import validate
 
 PAPER_WEIGHT_DECAY = 5e-4
 WARMUP = 0.05
+GROUNDING_WEIGHT = 0.2
 CLIP_NORM = 5.0
 
 
@@ -133,7 +134,7 @@ def train(options: TrainingOptions, console: Console | None = None) -> TrainingR
         schedule = PolynomialDecay(plan.learning_rate)
         optimizer = paper_optimizer(model, learning_rate=plan.learning_rate)
     else:
-        loss = ModernLoss(levels)
+        loss = ModernLoss(levels, grounding_weight=GROUNDING_WEIGHT if config.grounded_reasoning else 0.0)
         schedule = WarmupCosine(plan.learning_rate, steps=steps, warmup=max(1, round(WARMUP * steps)))
         optimizer = modern_optimizer(model, learning_rate=plan.learning_rate)
     weight_decay = PAPER_WEIGHT_DECAY if plan.recipe == "paper" else 0.0
@@ -332,7 +333,9 @@ def _fingerprint(vocabulary: Vocabulary, *sets: ReferringImages | None) -> str:
     digest = hashlib.sha256("\n".join(vocabulary.words).encode())
     for dataset in sets:
         for row in dataset.rows if dataset else ():
-            digest.update(repr((row.ref_id, row.image, row.mask, row.expressions, row.word_types)).encode())
+            digest.update(
+                repr((row.ref_id, row.image, row.mask, row.expressions, row.word_types, row.grounding)).encode()
+            )
         digest.update(b"\0")
     return digest.hexdigest()
 

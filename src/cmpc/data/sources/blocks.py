@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 import signal
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -24,10 +24,12 @@ import cv2
 import numpy as np
 
 from cmpc.blocks.generate import SPLITS, VERSION, Sample, make_sample
+from cmpc.blocks.grounding import ground_words
 from cmpc.blocks.meaning import Expression, Selection
 from cmpc.blocks.scene import Scene
+from cmpc.blocks.solver import Solver
 from cmpc.data.masks import box_of, decode_mask, encode_mask
-from cmpc.data.schema import DatasetInfo, PreparedDataset, ReferredObject, write_dataset
+from cmpc.data.schema import DatasetInfo, GroundedWords, PreparedDataset, ReferredObject, write_dataset
 from cmpc.errors import UsageError, UserError
 from cmpc.files import atomic_file
 from cmpc.processes import end_with_parent
@@ -130,6 +132,7 @@ class SceneRecord:
     def rows(self) -> list[ReferredObject]:
         """The rows of the table: each block that expressions refer to, with all of them."""
         image_id = self.image.removesuffix(".jpg").replace("/", "-")
+        solver, masks = Solver(self.scene), self.decode_masks()
         rows = []
         for block in sorted({expression.target for expression in self.expressions}):
             about = [expression for expression in self.expressions if expression.target == block]
@@ -145,9 +148,22 @@ class SceneRecord:
                 expressions=tuple(expression.text for expression in about),
                 groups=tuple(expression.family for expression in about),
                 word_types=tuple(expression.word_types for expression in about),
+                grounding=tuple(grounding(ground_words(e.text, e.word_types, e.meaning, solver), masks) for e in about),
             )
             rows.append(row)
         return rows
+
+
+def grounding(words: Sequence[tuple[int, ...]], masks: np.ndarray) -> tuple[GroundedWords, ...]:
+    """Blocks that each word speaks about, and the masks of all blocks, (blocks, S, S), as a table holds them."""
+    together: dict[tuple[int, ...], list[int]] = {}
+    for position, blocks in enumerate(words):
+        if blocks:
+            together.setdefault(blocks, []).append(position)
+    return tuple(
+        GroundedWords(encode_mask(np.any(masks[list(blocks)], axis=0)), tuple(positions))
+        for blocks, positions in together.items()
+    )
 
 
 def make_blocks(

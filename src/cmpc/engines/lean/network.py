@@ -12,6 +12,7 @@ from cmpc.engines.lean.cells import unit_norm_
 from cmpc.engines.lean.conv_lstm import LeanConvLSTM
 from cmpc.engines.lean.entity_perception import LeanConcatenation, LeanEntityPerception, VisualBranch
 from cmpc.engines.lean.feature_exchange import LeanFeatureExchange
+from cmpc.engines.lean.grounded_reasoning import LeanGroundedReasoning
 from cmpc.engines.lean.level_fusion import LeanLevelFusion
 from cmpc.engines.lean.relation_reasoning import LeanRelationAwareReasoning
 from cmpc.engines.lean.score import LeanScore
@@ -19,6 +20,8 @@ from cmpc.models import CMPC, LEVELS
 from cmpc.models.cmpc import LevelComprehension
 from cmpc.models.entity_perception import EntityPerception
 from cmpc.models.grid import cell_positions
+from cmpc.models.grounded_reasoning import GroundedReasoning
+from cmpc.models.language import ExpressionFeatures
 
 STRIDE = 8
 """Pixels of a cell of the grid, along each axis."""
@@ -84,10 +87,7 @@ class Comprehension(nn.Module):
         dtype = expressions.words.dtype
         sentence = expressions.entity_attribute.to(dtype)
         levels = {
-            level: comprehension(
-                features[level], sentence, expressions.words, expressions.relation, expressions.is_word
-            )
-            for level, comprehension in self.levels.items()
+            level: comprehension(features[level], sentence, expressions) for level, comprehension in self.levels.items()
         }
         for exchange in self.exchange:
             levels = exchange(levels, expressions.necessary.to(dtype))
@@ -107,24 +107,29 @@ class LeanLevel(nn.Module):
             if isinstance(perception, EntityPerception)
             else LeanConcatenation(perception)
         )
-        self.relation_reasoning = None if reasoning is None else LeanRelationAwareReasoning(reasoning)
+        self.relation_reasoning: LeanRelationAwareReasoning | LeanGroundedReasoning | None = None
+        if isinstance(reasoning, GroundedReasoning):
+            self.relation_reasoning = LeanGroundedReasoning(reasoning, grid=grid)
+        elif reasoning is not None:
+            self.relation_reasoning = LeanRelationAwareReasoning(reasoning)
         self.fusion = LeanLevelFusion(part.fusion, maps=1 if reasoning is None else 2, grid=grid)
 
-    def forward(self, visual: Tensor, sentence: Tensor, words: Tensor, relation: Tensor, is_word: Tensor) -> Tensor:
+    def forward(self, visual: Tensor, sentence: Tensor, expressions: ExpressionFeatures) -> Tensor:
         """
         Args:
             visual: the level's part of the image features, (1, S, heads, C).
             sentence: vector of the entity and attribute words, (E, D).
-            words: feature of each word, (E, N, D).
-            relation: how much each word is a relation, (E, N).
-            is_word: False where the expression is padded, (E, N).
+            expressions: words of E expressions and their types.
 
         Returns:
             (E, S, F)
         """
         cells = [self.entity_perception(visual, sentence)]
-        if self.relation_reasoning is not None:
-            cells.append(self.relation_reasoning(cells[0], words, relation, is_word))
+        if isinstance(self.relation_reasoning, LeanGroundedReasoning):
+            cells.append(self.relation_reasoning(cells[0], expressions, visual))
+        elif self.relation_reasoning is not None:
+            of_words = (expressions.words, expressions.relation, expressions.is_word)
+            cells.append(self.relation_reasoning(cells[0], *of_words))
         return self.fusion(cells, sentence)
 
 

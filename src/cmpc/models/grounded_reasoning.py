@@ -1,0 +1,154 @@
+"""Relation-aware reasoning for scenes where places matter: words are grounded in cells, relations know where cells lie.
+
+Not in the paper. Its graph lets the cells that answer to a relational word hear each other, all alike. Here a word
+first looks for what it speaks about, "left of the cube" for the cube, and then says of every cell how it lies to that
+and how alike it is. Where data say what words speak about, as Blocks does, this look is learned from them.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from cmpc.models.language import ExpressionFeatures
+from cmpc.models.normalisation import joint_layer_norm, unit_norm
+
+EDGES = (-0.5, -0.15, 0.0, 0.15, 0.5)
+"""Where one class of distances along an axis ends and the next begins; the map is 2 wide and 2 high."""
+EDGE_WIDTH = 0.06
+"""How softly a class ends."""
+PLACES = (len(EDGES) + 1) ** 2
+"""Classes of how a cell lies to another one: those of both axes."""
+ASPECTS, ASPECT_CHANNELS = 6, 8
+"""In how many ways cells are compared, and the channels of each."""
+FIELDS = 32
+"""Maps that words draw around what they speak about."""
+ECHOES = 8
+"""Maps of where what words speak about is itself."""
+SPEAKERS = 10
+"""Most words of an expression that draw fields: the surest relations and attributes."""
+ECHO_SCALE = 0.125
+"""Factor that brings the echoes, which are not bounded as attention is, to the size of the fields."""
+SHARPNESS = 0.75
+"""Factor of the products between words and cells before the softmax."""
+
+
+@dataclass(frozen=True)
+class GroundedMaps:
+    """Result of grounded reasoning on one level; S = H * W cells, N words, R of which draw F fields."""
+
+    features: Tensor
+    """Features after the messages, unit norm over C: (E, C, H, W)."""
+    word_to_cells: Tensor
+    """How each word spreads over the cells that it speaks about, columns sum to 1: (E, S, N)."""
+    speakers: Tensor
+    """Positions of the words that draw fields, (E, R)."""
+    weights: Tensor
+    """How each of them weighs places and aspects, (E, R, places + aspects, F)."""
+    views: Tensor
+    """How each cell lies to, and how alike it is to, what they speak about, (E, R, places + aspects, S)."""
+
+    @property
+    def cell_to_words(self) -> Tensor:
+        """How each cell spreads over the words that it hears, by the size of what they draw: (E, S, N)."""
+        drawn = F.relu(self.weights.mT @ self.views).sum(dim=2)  # (E, R, S)
+        heard = drawn.new_zeros(len(drawn), self.word_to_cells.shape[2], drawn.shape[2])
+        heard = heard.scatter_add(1, self.speakers[:, :, None].expand_as(drawn), drawn).mT  # (E, S, N)
+        return heard / heard.sum(dim=2, keepdim=True).clamp_min(torch.finfo(heard.dtype).tiny)
+
+
+class GroundedReasoning(nn.Module):
+    """Messages that know where they come from: each word attends to cells and draws fields around them.
+
+    The adjacency of a word w is ``A_w(v, u) = attention_w(u) * k_w(v, u)``: what cell v takes from cell u depends on
+    how v lies to u and on how alike they are, as the word says. Products of classes of distances along both axes
+    describe the places, so that they cost two small products a word.
+    """
+
+    def __init__(self, *, channels: int, heads: int, word_channels: int, feature_scale: float) -> None:
+        super().__init__()
+        self.feature_scale = feature_scale
+        visual, key = heads * channels, channels // 2
+        self.ground_cells = nn.Conv2d(visual, key, 1)
+        self.ground_words = nn.Linear(word_channels, key)
+        self.sender = nn.Conv2d(visual, ASPECTS * ASPECT_CHANNELS, 1)
+        self.receiver = nn.Conv2d(visual, ASPECTS * ASPECT_CHANNELS, 1)
+        self.field_weights = nn.Linear(word_channels, (PLACES + ASPECTS) * FIELDS)
+        self.echo_weights = nn.Linear(word_channels, ECHOES)
+        self.spread = nn.Conv2d(FIELDS + ECHOES, channels, 1)
+        self.update = nn.Conv2d(channels, channels, 1)
+        self.update_norm = joint_layer_norm(channels)
+
+    def forward(
+        self, entities: Tensor, expressions: ExpressionFeatures, visual: Tensor, image_index: Tensor
+    ) -> GroundedMaps:
+        """
+        Args:
+            entities: multimodal features from entity perception, (E, C, H, W).
+            expressions: words of E expressions and their types.
+            visual: what entity perception made of the images, (B, heads, C, H, W).
+            image_index: the image of each expression, (E,) int64.
+        """
+        height, width = entities.shape[2:]
+        visual = visual.flatten(1, 2)
+        words = expressions.words
+        keys = self.ground_cells(visual).flatten(2)[image_index]  # (E, G, S)
+        affinity = (self.ground_words(words) @ keys).float() * SHARPNESS  # (E, N, S)
+        attention = affinity.softmax(dim=2)
+
+        gate, speakers = drawing_words(expressions)  # (E, R) twice
+        speaking = words.gather(1, speakers[:, :, None].expand(-1, -1, words.shape[2]))  # (E, R, D)
+        sources = attention.gather(1, speakers[:, :, None].expand(-1, -1, attention.shape[2])).to(words.dtype)
+        weights = self.field_weights(speaking).unflatten(2, (PLACES + ASPECTS, FIELDS))
+        weights = weights * gate[:, :, None, None].to(weights.dtype)  # (E, R, places + aspects, fields)
+        places = spread_over_places(sources, (height, width))  # (E, R, places, S)
+        likeness = self._compare(sources, visual, image_index)  # (E, R, aspects, S)
+        views = torch.cat([places, likeness], dim=2)
+        fields = F.relu(weights.flatten(1, 2).mT @ views.flatten(1, 2))  # (E, fields, S)
+
+        weights_of_echoes = self.echo_weights(words) * expressions.is_word[:, :, None]  # (E, N, echoes)
+        echoes = F.relu(weights_of_echoes.mT @ affinity.to(words.dtype)) * ECHO_SCALE  # (E, echoes, S)
+        drawn = torch.cat([fields, echoes], dim=1).unflatten(2, (height, width))
+        features = F.relu(entities + self.spread(drawn))
+        features = F.relu(self.update_norm(self.update(features)))  # (E, C, H, W)
+        features = unit_norm(features, dim=1, scale=self.feature_scale)
+        return GroundedMaps(features, attention.mT, speakers, weights, views)
+
+    def _compare(self, sources: Tensor, visual: Tensor, image_index: Tensor) -> Tensor:
+        """How alike each cell is to what words attend to, in each aspect: (E, R, S) -> (E, R, aspects, S)."""
+        sent = self.sender(visual).flatten(2)[image_index] @ sources.mT  # (E, aspects * channels, R)
+        sent = sent.unflatten(1, (ASPECTS, ASPECT_CHANNELS)).transpose(2, 3)  # (E, aspects, R, channels)
+        received = self.receiver(visual).flatten(2)[image_index].unflatten(1, (ASPECTS, ASPECT_CHANNELS))
+        return (sent @ received).transpose(1, 2) / math.sqrt(ASPECT_CHANNELS)
+
+
+def drawing_words(expressions: ExpressionFeatures) -> tuple[Tensor, Tensor]:
+    """The words that draw fields: how much each is a relation or an attribute, and its position, (E, R) each."""
+    gate = expressions.relation + expressions.word_types[:, :, 1]  # (E, N), zero at padding
+    gate, positions = F.pad(gate, (0, SPEAKERS)).topk(SPEAKERS, dim=1)  # a short expression is filled with zeros
+    return gate, positions.clamp(max=expressions.words.shape[1] - 1)
+
+
+def spread_over_places(sources: Tensor, grid: tuple[int, int]) -> Tensor:
+    """How much of each map lies in each class of places as seen from a cell: (E, R, S) -> (E, R, places, S)."""
+    height, width = grid
+    across = place_classes(width, like=sources)  # (W, W, classes)
+    down = place_classes(height, like=sources)  # (H, H, classes)
+    classes = across.shape[2]
+    rows = sources.unflatten(2, grid) @ across.flatten(1)  # (E, R, H, W * classes)
+    cells = rows.mT @ down.flatten(1)  # (E, R, W * classes, H * classes)
+    cells = cells.unflatten(3, (height, classes)).unflatten(2, (width, classes))  # (E, R, W, across, H, down)
+    return cells.permute(0, 1, 3, 5, 4, 2).flatten(4).flatten(2, 3)
+
+
+def place_classes(cells: int, *, like: Tensor) -> Tensor:
+    """Membership of each pair of cells along an axis in each class of distances, (from, to, classes); sums to 1."""
+    centres = (torch.arange(cells, device=like.device) * 2 + 1) / cells - 1
+    distance = centres[None, :] - centres[:, None]
+    beyond = [torch.sigmoid((distance - edge) / EDGE_WIDTH) for edge in EDGES]
+    steps = torch.stack([torch.ones_like(distance), *beyond, torch.zeros_like(distance)], dim=2)
+    return (steps[:, :, :-1] - steps[:, :, 1:]).to(like.dtype)

@@ -1,0 +1,76 @@
+"""Words that are grounded in cells, and relations that know where cells lie."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from cmpc.models import build_network
+from cmpc.models.config import ModelConfig
+from cmpc.models.grounded_reasoning import EDGES, PLACES, GroundedMaps, place_classes, spread_over_places
+from networks import tiny_config
+
+GRID = (3, 5)
+
+
+def test_places_are_those_of_a_loop_over_pairs_of_cells() -> None:
+    generator = torch.Generator().manual_seed(0)
+    sources = torch.rand(2, 4, 15, generator=generator).softmax(dim=2)
+    spread = spread_over_places(sources, GRID)
+    assert spread.shape == (2, 4, PLACES, 15)
+    down, across = place_classes(3, like=sources), place_classes(5, like=sources)
+    expected = torch.zeros(2, 4, PLACES, 15)
+    for to in range(15):
+        for of in range(15):
+            pair = across[of % 5, to % 5, :, None] * down[of // 5, to // 5, None, :]
+            expected[..., to] += sources[..., of, None] * pair.flatten()
+    torch.testing.assert_close(spread, expected)
+    torch.testing.assert_close(spread.sum(dim=2), torch.ones(2, 4, 15))
+
+
+def test_classes_tell_left_from_right_and_near_from_far() -> None:
+    classes = place_classes(20, like=torch.zeros(()))  # cells 0.1 apart
+    assert classes[19, 0].argmax() == 0  # cell 0 lies far to the left of cell 19
+    assert classes[0, 19].argmax() == len(EDGES)
+    assert classes[10, 7].argmax() == 1
+    assert classes[7, 10].argmax() == len(EDGES) - 1
+    np.testing.assert_allclose(classes.flip(0, 1, 2), classes, atol=1e-6)  # mirrored
+
+
+@torch.inference_mode()
+def test_cells_hear_the_words_that_draw() -> None:
+    torch.manual_seed(3)
+    model = build_network(grounded_config()).eval()
+    tokens = torch.tensor([[4, 9, 13, 7], [5, 6, 0, 0]])
+    output = model(torch.randn(1, 3, 64, 64), tokens, torch.zeros(2, dtype=torch.int64))
+    for maps in output.maps.values():
+        reasoning = maps.reasoning
+        assert isinstance(reasoning, GroundedMaps)
+        torch.testing.assert_close(reasoning.word_to_cells.sum(dim=1), torch.ones(2, 4))
+        heard = reasoning.cell_to_words
+        assert heard.shape == (2, 64, 4)
+        assert (heard >= 0).all()
+        sums = heard.sum(dim=2)
+        assert ((sums - 1).abs() < 1e-5).logical_or(sums == 0).all()
+        assert sums.any()
+        assert not heard[1, :, 2:].any()  # padding draws nothing
+
+
+def grounded_config() -> ModelConfig:
+    config = tiny_config(20)
+    return ModelConfig.from_dict({**config.to_dict(), "grounded_reasoning": True})
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"entity_perception": False},
+        {"word_type_gating": False},
+        {"relation_reasoning": False},
+        {"network": "rrn"},
+    ],
+)
+def test_parts_that_it_needs(changes: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match="grounded_reasoning needs"):
+        ModelConfig.from_dict({**grounded_config().to_dict(), **changes})
