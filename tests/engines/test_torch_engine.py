@@ -13,6 +13,7 @@ import torch
 import cmpc
 from cmpc import Segmenter, UsageError, UserError
 from cmpc.data.pixels import PixelNormalisation
+from cmpc.engines import torch_engine
 from cmpc.engines.torch_engine import TorchEngine
 from engines.configurations import CONFIGURATIONS, PAPER, build
 
@@ -44,6 +45,20 @@ def test_bf16_answers_nearly_as_fp32(name: str) -> None:
     assert logits.dtype == np.float32
     assert np.linalg.norm(logits - expected) < 0.1 * np.linalg.norm(expected)
     np.testing.assert_allclose(coarse_types, types, atol=0.02)
+
+
+def test_expressions_are_answered_alike_however_many_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    tokens = np.array([[3, 4, 5], [7, 0, 0], [9, 2, 0], [11, 3, 8], [6, 0, 0]])
+    expected = TorchEngine(build(PAPER))
+    monkeypatch.setattr(torch_engine, "AT_ONCE", 2 * 8 * 8 * PAPER.multimodal_channels)
+    engine = TorchEngine(build(PAPER))
+    counts: list[int] = []
+    engine._comprehension.register_forward_pre_hook(lambda module, inputs: counts.append(len(inputs[1])))
+    features = engine.encode_image(IMAGES)[0]
+    answers = engine.comprehend(features, tokens)
+    assert counts == [2, 2, 1]
+    for ours, theirs in zip(answers, expected.comprehend(features, tokens), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-4)
 
 
 IMAGES_OF = {64: IMAGES, 75: np.random.default_rng(0).integers(0, 256, (1, 75, 75, 3), np.uint8)}

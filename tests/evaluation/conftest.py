@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from cmpc.data.schema import PreparedDataset
+from cmpc.engines.torch_engine import TorchEngine
 from cmpc.model_folder import load_model_folder
-from cmpc.models import ReferringNetwork
 from evaluation.toy import toy_dataset
 
 # The DenseCRF does not build on Python 3.13.
@@ -23,6 +23,6 @@ def dataset(tmp_path: Path) -> PreparedDataset:
 
 
 @pytest.fixture
-def tiny_model(tiny_model_folder: Path) -> ReferringNetwork:
+def tiny_engine(tiny_model_folder: Path) -> TorchEngine:
     """A small network with random weights."""
-    return load_model_folder(tiny_model_folder).model
+    return TorchEngine(load_model_folder(tiny_model_folder).model)

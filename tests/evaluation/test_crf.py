@@ -16,14 +16,14 @@ import torch
 from cmpc.data.images import read_image
 from cmpc.data.schema import PreparedDataset
 from cmpc.data.vocabulary import Vocabulary
+from cmpc.engines.torch_engine import TorchEngine
 from cmpc.errors import UsageError, UserError
 from cmpc.evaluation.crf import refine
 from cmpc.evaluation.evaluate import Evaluation, evaluate
 from cmpc.evaluation.journal import Journal
 from cmpc.evaluation.protocols import mask_from_marginals
 from cmpc.evaluation.scoring import sigmoid
-from cmpc.models import ReferringNetwork
-from evaluation.toy import ScriptedModel
+from evaluation.toy import ScriptedEngine
 
 REFERENCE = np.load(Path(__file__).parent / "fixtures/crf.npz")
 IMAGE = read_image(REFERENCE["image"].tobytes())
@@ -54,14 +54,14 @@ def test_a_photo_of_another_size_is_refused() -> None:
 
 @pytest.mark.parametrize("protocol", ["paper", "standard"])
 def test_both_tables_are_given_and_the_one_without_is_that_of_a_run_without(
-    protocol: str, dataset: PreparedDataset, vocabulary: Vocabulary, tiny_model: ReferringNetwork
+    protocol: str, dataset: PreparedDataset, vocabulary: Vocabulary, tiny_engine: TorchEngine
 ) -> None:
     rows, columns = np.mgrid[:64, :64]
 
     def answer(image: torch.Tensor, words: list[int]) -> np.ndarray:
         return 8 * np.sin(rows / (3 + len(words))) + columns % 7 - 4
 
-    model = ScriptedModel(tiny_model.config, answer)
+    model = ScriptedEngine(tiny_engine.config, answer)
     plain = evaluate(model, vocabulary, dataset, "val", protocol=protocol)
     refined = evaluate(model, vocabulary, dataset, "val", protocol=protocol, crf=True)
 
@@ -73,12 +73,12 @@ def test_both_tables_are_given_and_the_one_without_is_that_of_a_run_without(
 
 
 def test_masks_are_refined_to_the_same_numbers_in_the_same_order_by_any_number_of_processes(
-    dataset: PreparedDataset, vocabulary: Vocabulary, tiny_model: ReferringNetwork, tmp_path: Path
+    dataset: PreparedDataset, vocabulary: Vocabulary, tiny_engine: TorchEngine, tmp_path: Path
 ) -> None:
     journals = []
     for workers in (0, 2):
         with closing(Journal(tmp_path / str(workers), {}, resume=False)) as journal:
-            evaluate(tiny_model, vocabulary, dataset, "val", crf=True, crf_workers=workers, journal=journal)
+            evaluate(tiny_engine, vocabulary, dataset, "val", crf=True, crf_workers=workers, journal=journal)
             journal.finish()
         journals.append((tmp_path / str(workers) / "scores.jsonl").read_bytes())
     assert journals[0] == journals[1]
@@ -86,7 +86,7 @@ def test_masks_are_refined_to_the_same_numbers_in_the_same_order_by_any_number_o
 
 
 def test_process_that_dies_is_one_sentence_and_the_results_until_then_are_kept(
-    dataset: PreparedDataset, vocabulary: Vocabulary, tiny_model: ReferringNetwork, tmp_path: Path
+    dataset: PreparedDataset, vocabulary: Vocabulary, tiny_engine: TorchEngine, tmp_path: Path
 ) -> None:
     def end_a_process(done: int, total: int) -> None:
         if done == 1:
@@ -95,7 +95,7 @@ def test_process_that_dies_is_one_sentence_and_the_results_until_then_are_kept(
     def run(advance: Callable[[int, int], None], *, resume: bool) -> Evaluation:
         with closing(Journal(tmp_path / "out", {}, resume=resume)) as journal:
             return evaluate(
-                *(tiny_model, vocabulary, dataset, "val"), crf=True, crf_workers=1, journal=journal, advance=advance
+                *(tiny_engine, vocabulary, dataset, "val"), crf=True, crf_workers=1, journal=journal, advance=advance
             )
 
     with pytest.raises(UserError, match=r"go on with --resume, with fewer --crf-workers if need be\.$"):
@@ -107,9 +107,9 @@ def test_process_that_dies_is_one_sentence_and_the_results_until_then_are_kept(
 
 
 def test_crf_workers_without_the_crf_are_refused(
-    dataset: PreparedDataset, vocabulary: Vocabulary, tiny_model: ReferringNetwork
+    dataset: PreparedDataset, vocabulary: Vocabulary, tiny_engine: TorchEngine
 ) -> None:
     with pytest.raises(UsageError, match="--crf-workers goes with --crf"):
-        evaluate(tiny_model, vocabulary, dataset, "val", crf_workers=2)
+        evaluate(tiny_engine, vocabulary, dataset, "val", crf_workers=2)
     with pytest.raises(UsageError, match="must be 0 or more, got -1"):
-        evaluate(tiny_model, vocabulary, dataset, "val", crf=True, crf_workers=-1)
+        evaluate(tiny_engine, vocabulary, dataset, "val", crf=True, crf_workers=-1)

@@ -14,12 +14,14 @@ from cmpc.data.images import read_image
 from cmpc.data.schema import PreparedDataset
 from cmpc.data.transforms import images_to_tensor, letterbox_image, letterbox_mask
 from cmpc.data.vocabulary import Vocabulary
+from cmpc.engines.engine import Features
+from cmpc.engines.torch_engine import TorchEngine
 from cmpc.errors import UsageError, UserError
 from cmpc.evaluation.evaluate import evaluate
 from cmpc.evaluation.journal import Journal
 from cmpc.evaluation.metrics import Overlap
-from cmpc.models import ReferringNetwork, preset
-from evaluation.toy import ScriptedModel, prepared, referred_object
+from cmpc.models import preset
+from evaluation.toy import ScriptedEngine, prepared, referred_object
 
 REFERENCE = np.load(Path(__file__).parent / "fixtures/preprocess.npz")
 
@@ -50,7 +52,7 @@ def test_chain_from_photo_files_to_metrics_equals_the_original(tmp_path: Path) -
     dataset = prepared(tmp_path, photos, {"val": rows})
     vocabulary = Vocabulary.from_expressions(["man"])
     logits = np.where(unpack("prediction", 320, 320), np.float32(0.1), np.float32(-0.1))
-    model = ScriptedModel(preset("paper"), lambda image, words: logits)
+    model = ScriptedEngine(preset("paper"), lambda image, words: logits)
 
     evaluation = evaluate(model, vocabulary, dataset, "val", protocol="paper", batch_images=3)
 
@@ -67,11 +69,11 @@ def test_chain_from_photo_files_to_metrics_equals_the_original(tmp_path: Path) -
 
 
 def test_each_expression_is_asked_about_its_own_image_and_compared_with_its_own_mask(
-    dataset: PreparedDataset, vocabulary: Vocabulary, tiny_model: ReferringNetwork
+    dataset: PreparedDataset, vocabulary: Vocabulary, tiny_engine: TorchEngine
 ) -> None:
     """The scripted network paints the true mask of the expression that it is asked for."""
     rows = dataset.read("val")
-    config = tiny_model.config
+    config = tiny_engine.config
     truth = {}
     for row in rows:
         image = images_to_tensor([letterbox_image(dataset.read_image(row), 64, "area")], config.image)[0]
@@ -84,7 +86,7 @@ def test_each_expression_is_asked_about_its_own_image_and_compared_with_its_own_
         return np.where(mask & torch.equal(image, expected_image), 1.0, -1.0)
 
     evaluation = evaluate(
-        ScriptedModel(config, answer), vocabulary, dataset, "val", batch_images=2, batch_expressions=3
+        ScriptedEngine(config, answer), vocabulary, dataset, "val", batch_images=2, batch_expressions=3
     )
 
     assert [sample.number for sample in evaluation.samples] == list(range(11))
@@ -97,23 +99,23 @@ def test_each_expression_is_asked_about_its_own_image_and_compared_with_its_own_
 def test_results_do_not_depend_on_the_batches(
     batch_images: int,
     batch_expressions: int,
-    tiny_model: ReferringNetwork,
+    tiny_engine: TorchEngine,
     vocabulary: Vocabulary,
     dataset: PreparedDataset,
 ) -> None:
-    expected = evaluate(tiny_model, vocabulary, dataset, "val")
+    expected = evaluate(tiny_engine, vocabulary, dataset, "val")
     result = evaluate(
-        tiny_model, vocabulary, dataset, "val", batch_images=batch_images, batch_expressions=batch_expressions
+        tiny_engine, vocabulary, dataset, "val", batch_images=batch_images, batch_expressions=batch_expressions
     )
     pixels = np.array([[*a.without_crf, *b.without_crf] for a, b in zip(expected.results, result.results, strict=True)])
     assert np.abs(pixels[:, :2] - pixels[:, 2:]).max() <= 2  # rounding may move a pixel that is on the edge
 
 
 def test_an_image_is_seen_once_however_many_expressions_it_has(
-    dataset: PreparedDataset, vocabulary: Vocabulary, tiny_model: ReferringNetwork
+    dataset: PreparedDataset, vocabulary: Vocabulary, tiny_engine: TorchEngine
 ) -> None:
-    config = tiny_model.config
-    model = ScriptedModel(config, lambda image, words: np.zeros((64, 64)))
+    config = tiny_engine.config
+    model = ScriptedEngine(config, lambda image, words: np.zeros((64, 64)))
     evaluate(model, vocabulary, dataset, "val", batch_images=2, batch_expressions=4)
     assert len(model.images) == 3
     assert sum(model.asked) == 11
@@ -121,40 +123,33 @@ def test_an_image_is_seen_once_however_many_expressions_it_has(
 
 
 def test_an_expression_without_words_is_asked_for_as_one_unknown_word(
-    dataset: PreparedDataset, vocabulary: Vocabulary, tiny_model: ReferringNetwork
+    dataset: PreparedDataset, vocabulary: Vocabulary, tiny_engine: TorchEngine
 ) -> None:
     asked = []
-    config = tiny_model.config
-    model = ScriptedModel(config, lambda image, words: asked.append(words) or np.zeros((64, 64)))
+    config = tiny_engine.config
+    model = ScriptedEngine(config, lambda image, words: asked.append(words) or np.zeros((64, 64)))
     evaluate(model, vocabulary, dataset, "val")
     assert [vocabulary.unknown_id] in asked
     assert [] not in asked
 
 
 def test_limit_takes_the_first_images_with_all_their_expressions(
-    tiny_model: ReferringNetwork, vocabulary: Vocabulary, dataset: PreparedDataset
+    tiny_engine: TorchEngine, vocabulary: Vocabulary, dataset: PreparedDataset
 ) -> None:
-    evaluation = evaluate(tiny_model, vocabulary, dataset, "val", limit=1)
+    evaluation = evaluate(tiny_engine, vocabulary, dataset, "val", limit=1)
     assert (evaluation.images, evaluation.images_in_split) == (1, 3)
     assert [sample.number for sample in evaluation.samples] == [0, 1, 4, 5, 6]
-    assert evaluate(tiny_model, vocabulary, dataset, "val", limit=100).images == 3
-
-
-def test_network_comes_back_in_the_mode_that_it_came_in(
-    tiny_model: ReferringNetwork, vocabulary: Vocabulary, dataset: PreparedDataset
-) -> None:
-    modes = []
-    tiny_model.train()
-    tiny_model.backbone.register_forward_hook(lambda module, *_: modes.append(module.training))
-    evaluate(tiny_model, vocabulary, dataset, "val", limit=1)
-    assert modes == [False]
-    assert tiny_model.training
+    assert evaluate(tiny_engine, vocabulary, dataset, "val", limit=100).images == 3
 
 
 def test_resumed_evaluation_equals_an_uninterrupted_one_and_asks_only_for_the_rest(
-    tmp_path: Path, tiny_model: ReferringNetwork, vocabulary: Vocabulary, dataset: PreparedDataset
+    tmp_path: Path,
+    tiny_engine: TorchEngine,
+    vocabulary: Vocabulary,
+    dataset: PreparedDataset,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    whole = evaluate(tiny_model, vocabulary, dataset, "val", batch_images=1, batch_expressions=1)
+    whole = evaluate(tiny_engine, vocabulary, dataset, "val", batch_images=1, batch_expressions=1)
     identity = {"model": "m"}
 
     class Interrupted(Exception):
@@ -167,7 +162,7 @@ def test_resumed_evaluation_equals_an_uninterrupted_one_and_asks_only_for_the_re
     first = Journal(tmp_path / "out", identity, resume=False)
     with pytest.raises(Interrupted):
         evaluate(
-            tiny_model,
+            tiny_engine,
             vocabulary,
             dataset,
             "val",
@@ -179,11 +174,17 @@ def test_resumed_evaluation_equals_an_uninterrupted_one_and_asks_only_for_the_re
     first.close()
 
     seen: list[int] = []
-    tiny_model.score.register_forward_hook(lambda module, inputs, output: seen.append(len(output)))
+    comprehend = tiny_engine.comprehend
+
+    def counted(features: Features, tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        seen.append(len(tokens))
+        return comprehend(features, tokens)
+
+    monkeypatch.setattr(tiny_engine, "comprehend", counted)
     second = Journal(tmp_path / "out", identity, resume=True)
     progress: list[tuple[int, int]] = []
     resumed = evaluate(
-        tiny_model,
+        tiny_engine,
         vocabulary,
         dataset,
         "val",
@@ -199,40 +200,40 @@ def test_resumed_evaluation_equals_an_uninterrupted_one_and_asks_only_for_the_re
 
 
 def test_missing_photo_stops_with_its_name_and_keeps_what_was_done(
-    tmp_path: Path, tiny_model: ReferringNetwork, vocabulary: Vocabulary, dataset: PreparedDataset
+    tmp_path: Path, tiny_engine: TorchEngine, vocabulary: Vocabulary, dataset: PreparedDataset
 ) -> None:
     (dataset.image_folder / "c").unlink()
     journal = Journal(tmp_path / "out", {}, resume=False)
     with pytest.raises(UserError, match="/c"):
-        evaluate(tiny_model, vocabulary, dataset, "val", batch_images=1, journal=journal)
+        evaluate(tiny_engine, vocabulary, dataset, "val", batch_images=1, journal=journal)
     journal.close()
     assert Journal(tmp_path / "out", {}, resume=True).results
 
 
 def test_a_split_without_expressions_is_refused(
-    tiny_model: ReferringNetwork, vocabulary: Vocabulary, dataset: PreparedDataset
+    tiny_engine: TorchEngine, vocabulary: Vocabulary, dataset: PreparedDataset
 ) -> None:
     with pytest.raises(UserError, match="nothing to evaluate"):
-        evaluate(tiny_model, vocabulary, dataset, "empty")
+        evaluate(tiny_engine, vocabulary, dataset, "empty")
     with pytest.raises(UsageError, match="no split 'test'"):
-        evaluate(tiny_model, vocabulary, dataset, "test")
+        evaluate(tiny_engine, vocabulary, dataset, "test")
 
 
 @pytest.mark.parametrize("options", [{"limit": 0}, {"batch_images": 0}, {"batch_expressions": -1}])
 def test_numbers_below_one_are_refused(
-    options: dict[str, int], tiny_model: ReferringNetwork, vocabulary: Vocabulary, dataset: PreparedDataset
+    options: dict[str, int], tiny_engine: TorchEngine, vocabulary: Vocabulary, dataset: PreparedDataset
 ) -> None:
     with pytest.raises(UsageError, match="1 or more"):
-        evaluate(tiny_model, vocabulary, dataset, "val", **options)
+        evaluate(tiny_engine, vocabulary, dataset, "val", **options)
 
 
 def test_crf_without_its_package_says_what_else_to_do(
-    tiny_model: ReferringNetwork, vocabulary: Vocabulary, dataset: PreparedDataset, monkeypatch: pytest.MonkeyPatch
+    tiny_engine: TorchEngine, vocabulary: Vocabulary, dataset: PreparedDataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "pydensecrf", None)
     monkeypatch.setitem(sys.modules, "pydensecrf.densecrf", None)
     with pytest.raises(UserError, match="leave out --crf"):
-        evaluate(tiny_model, vocabulary, dataset, "val", crf=True)
+        evaluate(tiny_engine, vocabulary, dataset, "val", crf=True)
 
 
 def test_processes_that_score_start_without_torch() -> None:

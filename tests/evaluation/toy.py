@@ -1,10 +1,9 @@
-"""A small prepared dataset, and a network that answers what a test tells it."""
+"""A small prepared dataset, and an engine that answers what a test tells it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -12,6 +11,8 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 
 from cmpc.data.schema import DatasetInfo, PreparedDataset, ReferredObject, write_dataset
+from cmpc.data.transforms import images_to_tensor
+from cmpc.engines.engine import EngineName, Features, Precision
 from cmpc.models import ModelConfig
 
 Answer = Callable[[torch.Tensor, list[int]], np.ndarray]
@@ -60,15 +61,13 @@ def toy_dataset(folder: Path) -> PreparedDataset:
     return prepared(folder, photos, {"val": rows, "empty": []})
 
 
-class _Output(NamedTuple):
-    logits: torch.Tensor
+class ScriptedEngine:
+    """Answers with ``answer(image, word ids)``: logits (S, S) for a normalised image, (3, S, S)."""
 
-
-class ScriptedModel(torch.nn.Module):
-    """Has the three steps of the network, and answers with ``answer(image, word ids)``: logits (S, S)."""
+    name: EngineName = "torch"
+    precision: Precision = "fp32"
 
     def __init__(self, config: ModelConfig, answer: Answer) -> None:
-        super().__init__()
         self.config = config
         self.answer = answer
         self.images: list[torch.Tensor] = []
@@ -76,18 +75,14 @@ class ScriptedModel(torch.nn.Module):
         self.asked: list[int] = []
         """Number of expressions of each call."""
 
-    def encode_image(self, images: torch.Tensor) -> torch.Tensor:
-        """Keeps the images, (B, 3, S, S)."""
-        self.images.extend(images)
-        return images
+    def encode_image(self, images: np.ndarray) -> list[Features]:
+        """Keeps the images, uint8, (B, S, S, 3)."""
+        normalised = images_to_tensor(list(images), self.config.image)
+        self.images.extend(normalised)
+        return [{"image": image} for image in normalised]
 
-    def encode_expression(self, tokens: torch.Tensor) -> torch.Tensor:
-        """The tokens themselves, (E, T)."""
-        return tokens
-
-    def comprehend(self, images: torch.Tensor, expressions: torch.Tensor, image_index: torch.Tensor) -> _Output:
+    def comprehend(self, features: Features, tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Asks the script for each expression."""
-        self.asked.append(len(expressions))
-        pairs = zip(images[image_index], expressions.tolist(), strict=True)
-        answers = [self.answer(image, [word for word in words if word]) for image, words in pairs]
-        return _Output(torch.from_numpy(np.stack(answers).astype(np.float32)))
+        self.asked.append(len(tokens))
+        answers = [self.answer(features["image"], [word for word in words if word]) for words in tokens.tolist()]
+        return np.stack(answers).astype(np.float32), np.zeros((*tokens.shape, 4), np.float32)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -124,6 +125,22 @@ def test_command_segments_with_an_exported_folder(exports: Exports, photo: Path,
         options = ["--model", str(exports[kind]), "--engine", kind[1], "--precision", "fp32", "--out", str(out)]
         assert main(["segment", str(photo), "the left man", *options]) == 0
         assert (out / "photo.overlay.png").exists()
+
+
+def test_export_is_evaluated_as_its_model_is(
+    exports: Exports, model_folders: dict[str, Path], dataset: Path, tmp_path: Path
+) -> None:
+    masks = []
+    for name, model in (("plain", model_folders["small"]), ("exported", exports["small", "onnx"])):
+        out = tmp_path / name
+        assert (
+            main(["evaluate", "--data", str(dataset), "--split", "train", "--model", str(model), "--out", str(out)])
+            == 0
+        )
+        lines = [json.loads(line) for line in (out / "expressions.jsonl").read_text(encoding="utf-8").splitlines()]
+        masks.append([(line["intersection"], line["union"]) for line in lines])
+    assert len(masks[0]) > 20
+    assert np.abs(np.array(masks[0]) - np.array(masks[1])).max() <= 2  # rounding may move a pixel that is on the edge
 
 
 def test_folder_holds_what_its_card_names(exports: Exports) -> None:

@@ -13,6 +13,7 @@ from rich.console import Console
 from cmpc.ablation.options import AblationOptions, Run
 from cmpc.data.schema import PreparedDataset
 from cmpc.devices import choose_device
+from cmpc.engines.torch_engine import TorchEngine
 from cmpc.evaluation.evaluate import evaluate
 from cmpc.evaluation.metrics import Score
 from cmpc.model_folder import load_model_folder
@@ -102,11 +103,10 @@ def train_and_test(options: AblationOptions, run: Run, console: Console) -> RunR
     loaded = load_model_folder(folder.last, device=device)
     began = time.monotonic()
     evaluation = evaluate(
-        loaded.model,
+        TorchEngine(loaded.model),
         loaded.vocabulary,
         PreparedDataset.open(options.data, options.images),
         options.split,
-        device=device,
         limit=options.limit,
     )
     table = evaluation.table()

@@ -22,7 +22,9 @@ class Options:
     split: str
     """Which split: val, test, testA, ..."""
     model: Path
-    """Folder of the model."""
+    """Folder of a model, or of an export (cmpc export)."""
+    precision: Literal["fp32", "bf16", "int8"] | None = None
+    """Numbers to compute with: bf16 for a model folder on a device that has such numbers; an export has its own."""
     protocol: Literal["paper", "standard"] = "standard"
     """How a prediction becomes a mask of the photo. standard: logits are resized to the photo, then cut at zero. paper:
     as the published program, for comparison (cut at the network's size, then resized and thereby dilated)."""
@@ -40,7 +42,7 @@ class Options:
     batch_images: int = 4
     """Images that the network sees at once."""
     batch_expressions: int = 16
-    """Most expressions that it comprehends at once; less needs less memory."""
+    """Most expressions about an image that it comprehends at once; less needs less memory."""
     limit: int | None = None
     """Evaluate only the first images of the split, with all their expressions."""
     images: Path | None = None
@@ -54,6 +56,7 @@ def run(options: Options) -> None:
 
     from cmpc.data.schema import PreparedDataset
     from cmpc.devices import choose_device
+    from cmpc.engines.loading import is_export, load_engine
     from cmpc.evaluation.contact_sheet import FILE as CONTACT_SHEET
     from cmpc.evaluation.contact_sheet import write_contact_sheet
     from cmpc.evaluation.crf import require_crf
@@ -62,20 +65,20 @@ def run(options: Options) -> None:
     from cmpc.evaluation.protocols import DESCRIPTIONS
     from cmpc.evaluation.report import Report
     from cmpc.evaluation.samples import fingerprint_rows
-    from cmpc.model_folder import load_model_folder
 
     if options.crf:
         require_crf()
     dataset = PreparedDataset.open(options.data, options.images)
     rows = dataset.read(options.split)
-    device = choose_device(options.device)
-    loaded = load_model_folder(options.model, device=device)
+    device = "cpu" if options.device == "auto" and is_export(options.model) else choose_device(options.device)
+    engine, vocabulary = load_engine(options.model, precision=options.precision, device=device)
     identity = {
         "model": _fingerprint_model(options.model),
         "data": fingerprint_rows(rows),
         "split": options.split,
         "protocol": options.protocol,
         "crf": "yes" if options.crf else "no",
+        "engine": f"{engine.name} {engine.precision}",
     }
     out = options.out or _default_folder(options, dataset.info.name)
     console = Console()
@@ -87,14 +90,13 @@ def run(options: Options) -> None:
             console.print(f"continuing: {len(journal.results):,} expressions are done")
         task = progress.add_task("expressions", total=None)
         evaluation = evaluate(
-            loaded.model,
-            loaded.vocabulary,
+            engine,
+            vocabulary,
             dataset,
             options.split,
             protocol=options.protocol,
             crf=options.crf,
             crf_workers=options.crf_workers,
-            device=device,
             batch_images=options.batch_images,
             batch_expressions=options.batch_expressions,
             limit=options.limit,
@@ -103,7 +105,7 @@ def run(options: Options) -> None:
         )
         report = Report(evaluation, str(options.model), identity)
         report.write(out)
-        write_contact_sheet(out / CONTACT_SHEET, evaluation, loaded.model, loaded.vocabulary, dataset, device=device)
+        write_contact_sheet(out / CONTACT_SHEET, evaluation, engine, vocabulary, dataset)
         journal.finish()
     for table in report.terminal_tables():
         console.print(table)
@@ -118,10 +120,14 @@ def _default_folder(options: Options, dataset: str) -> Path:
 
 def _fingerprint_model(folder: Path) -> str:
     """SHA-256 over the files that a model computes with."""
+    from cmpc.engines.loading import is_export
     from cmpc.model_folder import CONFIG, VOCABULARY, WEIGHTS
 
+    names = [WEIGHTS, CONFIG, VOCABULARY]
+    if is_export(folder):
+        names = sorted(path.name for path in folder.iterdir() if path.is_file())
     digest = hashlib.sha256()
-    for name in (WEIGHTS, CONFIG, VOCABULARY):
+    for name in names:
         with (folder / name).open("rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())
     return digest.hexdigest()

@@ -17,6 +17,10 @@ from cmpc.errors import UsageError
 from cmpc.models import RRN, ImageFeatures, ReferringNetwork
 from cmpc.models.grid import cell_positions
 
+AT_ONCE = 2**21
+"""Values of a feature map that a processor computes at once, for as many expressions as they hold: more leave its
+caches and take longer for each."""
+
 
 class TorchEngine:
     """Runs the lean form of a network, which gives the same numbers with fewer operations."""
@@ -47,6 +51,9 @@ class TorchEngine:
         self.precision: Precision = precision
         self.config = network.config
         self.device = network.score.weight.device
+        cells = (-(-self.config.image.size // 8)) ** 2
+        at_once = max(1, AT_ONCE // (cells * self.config.multimodal_channels))
+        self._expressions_at_once = at_once if self.device.type == "cpu" else 1024
         self._dtype = torch.bfloat16 if precision == "bf16" else torch.float32
         self._reload = reload
         self._network = None if reload else network
@@ -74,8 +81,10 @@ class TorchEngine:
         self, features: Features, tokens: NDArray[np.int64]
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """As ``Engine.comprehend``."""
-        logits, types = self._comprehension(features, torch.from_numpy(tokens).to(self.device))
-        return logits.float().cpu().numpy(), types.float().cpu().numpy()
+        asked = torch.from_numpy(tokens).to(self.device)
+        answers = [self._comprehension(features, some) for some in asked.split(self._expressions_at_once)]
+        logits, types = (torch.cat(values).float().cpu().numpy() for values in zip(*answers, strict=True))
+        return logits, types
 
     def image_features(self, features: Features) -> ImageFeatures:
         """The features of an image as the plain network's own; a CMPC network's only.

@@ -8,21 +8,20 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from cmpc.data.schema import PreparedDataset
 from cmpc.data.vocabulary import Vocabulary
 from cmpc.drawing import PALETTE, overlay
+from cmpc.engines.engine import Engine
 from cmpc.evaluation.crf import refine
-from cmpc.evaluation.evaluate import Evaluation, evaluation_mode
+from cmpc.evaluation.evaluate import Evaluation
 from cmpc.evaluation.inference import SampleLogits, predict
 from cmpc.evaluation.protocols import mask_from_logits, mask_from_marginals
 from cmpc.evaluation.samples import Sample
 from cmpc.evaluation.scoring import sigmoid
 from cmpc.files import atomic_file
-from cmpc.models import ReferringNetwork
 
 FILE = "worst-and-best.png"
 
@@ -62,11 +61,10 @@ def worst_and_best(evaluation: Evaluation, count: int) -> tuple[list[Case], list
 def write_contact_sheet(
     path: str | Path,
     evaluation: Evaluation,
-    model: ReferringNetwork,
+    engine: Engine,
     vocabulary: Vocabulary,
     dataset: PreparedDataset,
     *,
-    device: torch.device | str = "cpu",
     count: int = 8,
 ) -> None:
     """Asks again for the worst and the best cases and paints them: the prediction red, the true outline green.
@@ -74,21 +72,18 @@ def write_contact_sheet(
     Args:
         path: PNG file to write.
         evaluation: which cases there are.
-        model: the network that was evaluated, on ``device``.
+        engine: what was evaluated.
         vocabulary: its words.
         dataset: the dataset that it was evaluated on.
-        device: where the network lives.
         count: how many of the worst, and how many of the best.
     """
     worst, best = worst_and_best(evaluation, count)
-    with evaluation_mode(model):
-        images = [[case.sample] for case in (*worst, *best)]
-        tiles = [
-            _tile(dataset.read_image(prediction.sample.row), _mask(prediction, evaluation), case)
-            for prediction, case in zip(
-                predict(model, vocabulary, dataset, images, device=device, batch_images=1), (*worst, *best), strict=True
-            )
-        ]
+    cases = [*worst, *best]
+    predictions = predict(engine, vocabulary, dataset, [[case.sample] for case in cases], batch_images=1)
+    tiles = [
+        _tile(dataset.read_image(prediction.sample.row), _mask(prediction, evaluation), case)
+        for prediction, case in zip(predictions, cases, strict=True)
+    ]
     sheet = _sheet({"Worst": tiles[: len(worst)], "Best": tiles[len(worst) :]})
     with atomic_file(path) as file:
         sheet.save(file, format="PNG")

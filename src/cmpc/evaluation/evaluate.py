@@ -1,15 +1,13 @@
-"""Tests a network on a split of a prepared dataset."""
+"""Tests a model on a split of a prepared dataset."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
-
-import torch
 
 from cmpc.data.schema import PreparedDataset
 from cmpc.data.vocabulary import Vocabulary
+from cmpc.engines.engine import Engine
 from cmpc.errors import UsageError, UserError
 from cmpc.evaluation.crf import require_crf
 from cmpc.evaluation.inference import predict
@@ -18,7 +16,6 @@ from cmpc.evaluation.metrics import ScoreTable
 from cmpc.evaluation.protocols import Protocol
 from cmpc.evaluation.samples import Sample, keep_samples, samples_by_image
 from cmpc.evaluation.scoring import ScoredSample, ScoringPool
-from cmpc.models import ReferringNetwork
 
 
 @dataclass(frozen=True)
@@ -61,7 +58,7 @@ class Evaluation:
 
 
 def evaluate(
-    model: ReferringNetwork,
+    engine: Engine,
     vocabulary: Vocabulary,
     dataset: PreparedDataset,
     split: str,
@@ -69,7 +66,6 @@ def evaluate(
     protocol: Protocol = "standard",
     crf: bool = False,
     crf_workers: int | None = None,
-    device: torch.device | str = "cpu",
     batch_images: int = 4,
     batch_expressions: int = 16,
     limit: int | None = None,
@@ -83,7 +79,7 @@ def evaluate(
     with ``if __name__ == "__main__":``.
 
     Args:
-        model: the network, on ``device``. It is put in evaluation mode and left in the mode that it came in.
+        engine: what runs the network.
         vocabulary: its words.
         dataset: the prepared dataset.
         split: which split.
@@ -91,9 +87,8 @@ def evaluate(
         crf: also score the masks after the DenseCRF.
         crf_workers: processes that compute it; 0 computes it between the network's batches, None takes one for each
             core. The results are the same.
-        device: where the network lives.
         batch_images: images that the network sees at once.
-        batch_expressions: most expressions that it comprehends at once; bounds the memory.
+        batch_expressions: most expressions about an image that it comprehends at once; bounds the memory.
         limit: evaluate only the first images of the split, with all their expressions.
         journal: keeps results as they come in; those that it holds are not computed again.
         advance: called with (finished expressions, all expressions).
@@ -120,13 +115,12 @@ def evaluate(
     remaining = keep_samples(chosen, lambda sample: sample.number not in results)
     done = len(samples) - sum(map(len, remaining))
     advance(done, len(samples))
-    with evaluation_mode(model), ScoringPool(protocol, crf=crf, workers=crf_workers) as pool:
+    with ScoringPool(protocol, crf=crf, workers=crf_workers) as pool:
         predictions = predict(
-            model,
+            engine,
             vocabulary,
             dataset,
             remaining,
-            device=device,
             batch_images=batch_images,
             batch_expressions=batch_expressions,
         )
@@ -146,14 +140,3 @@ def evaluate(
         samples=samples,
         results=[results[sample.number] for sample in samples],
     )
-
-
-@contextmanager
-def evaluation_mode(model: torch.nn.Module) -> Iterator[None]:
-    """Puts a network in evaluation mode for a while."""
-    training = model.training
-    model.eval()
-    try:
-        yield
-    finally:
-        model.train(training)

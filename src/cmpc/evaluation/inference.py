@@ -1,4 +1,4 @@
-"""Runs a network over images with all their expressions: what the image needs is computed once."""
+"""Runs an engine over images with all their expressions: each image is seen once."""
 
 from __future__ import annotations
 
@@ -10,14 +10,13 @@ from itertools import islice
 from typing import TypeVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from cmpc.data.schema import PreparedDataset
-from cmpc.data.transforms import images_to_tensor, letterbox_image
+from cmpc.data.transforms import letterbox_image
 from cmpc.data.vocabulary import Vocabulary, pad_tokens
+from cmpc.engines.engine import Engine
 from cmpc.evaluation.samples import Sample
-from cmpc.models import ReferringNetwork
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -37,34 +36,31 @@ class SampleLogits:
     """The letterboxed photo, RGB, uint8, (S, S, 3)."""
 
 
-@torch.inference_mode()
 def predict(
-    model: ReferringNetwork,
+    engine: Engine,
     vocabulary: Vocabulary,
     dataset: PreparedDataset,
     images: Sequence[Sequence[Sample]],
     *,
-    device: torch.device | str = "cpu",
     batch_images: int = 4,
     batch_expressions: int = 16,
 ) -> Iterator[SampleLogits]:
-    """Yields a prediction for every sample; photos are read ahead while the network works.
+    """Yields a prediction for every sample; photos are read ahead while the engine works.
 
     An expression without any token (``"."``) is asked for as one unknown word: the network needs a word.
 
     Args:
-        model: the network, in evaluation mode, on ``device``.
+        engine: what runs the network.
         vocabulary: its words.
         dataset: where the photos are.
         images: the samples of each image, as ``samples_by_image`` gives them.
-        device: where the network lives.
         batch_images: images that the network sees at once.
-        batch_expressions: most expressions that the network comprehends at once; bounds the memory.
+        batch_expressions: most expressions about an image that it comprehends at once; bounds the memory.
 
     Raises:
         UserError: a photo is missing or broken.
     """
-    config = model.config
+    config = engine.config
 
     def read(samples: Sequence[Sample]) -> NDArray[np.uint8]:
         return letterbox_image(dataset.read_image(samples[0].row), config.image.size, config.image.resize)
@@ -74,16 +70,13 @@ def predict(
 
     photos = _read_ahead(read, images, ahead=2 * batch_images)
     for batch in _batches(zip(images, photos, strict=True), batch_images):
-        squares = [square for _, square in batch]
-        features = model.encode_image(images_to_tensor(squares, config.image, device))
-        pairs = [(index, sample) for index, (samples, _) in enumerate(batch) for sample in samples]
-        for chunk in _batches(pairs, batch_expressions):
-            tokens = torch.from_numpy(pad_tokens([tokens_of(sample) for _, sample in chunk])).to(device)  # (E, T)
-            image_index = torch.tensor([index for index, _ in chunk], device=device)  # (E,)
-            output = model.comprehend(features, model.encode_expression(tokens), image_index)
-            logits = output.logits.float().cpu().numpy()  # (E, S, S)
-            for (index, sample), values in zip(chunk, logits, strict=True):
-                yield SampleLogits(sample, values, squares[index])
+        features = engine.encode_image(np.stack([square for _, square in batch]))
+        for (samples, square), of_image in zip(batch, features, strict=True):
+            for chunk in _batches(samples, batch_expressions):
+                tokens = pad_tokens([tokens_of(sample) for sample in chunk])  # (E, T)
+                logits, _ = engine.comprehend(of_image, tokens)  # (E, S, S)
+                for sample, values in zip(chunk, logits, strict=True):
+                    yield SampleLogits(sample, values, square)
 
 
 def _read_ahead(read: Callable[[Item], Result], items: Iterable[Item], ahead: int) -> Iterator[Result]:
