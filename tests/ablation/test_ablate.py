@@ -209,6 +209,7 @@ def test_run_whose_process_is_killed_is_a_failure_and_the_others_go_on(grouped_s
         (("--train-split", "holiday"), "has no split 'holiday' to learn from"),
         (("--split", "holiday"), "has no split 'holiday'"),
         (("--preset", "paper"), "it needs --backbone-weights"),
+        (("--first-steps", "5"), "--first-steps goes with --first-data"),
         (("--resume",), "there is no ablation to resume"),
     ],
 )

@@ -25,6 +25,7 @@ DIFFERENCES: dict[VariantName, dict[str, Any]] = {
     "exchange-2": {},
     "no-conv-lstm": {"conv_lstm": False},
     "no-word-type-gating": {"word_type_gating": False},
+    "grounded-reasoning": {"grounded_reasoning": True},
 }
 
 

@@ -12,6 +12,7 @@ import torch
 
 import cmpc
 from cmpc.models import build_network
+from cmpc.models.relation_reasoning import RelationAwareReasoning
 from cmpc.segmenter import Segmenter
 
 MakeSegmenter = Callable[..., Segmenter]
@@ -30,7 +31,7 @@ def make_segmenter(tiny_model_folder: Path) -> MakeSegmenter:
         model = build_network(dataclasses.replace(plain.model.config, **changes))
         with torch.no_grad():
             for level in model.levels.values():  # strong affinities, so that a graph has something to say
-                if level.relation_reasoning is not None:
+                if isinstance(level.relation_reasoning, RelationAwareReasoning):
                     level.relation_reasoning.project_words.weight.mul_(8)
             if word_type is not None:
                 model.language.word_type.weight.zero_()

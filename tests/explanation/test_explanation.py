@@ -118,6 +118,19 @@ def test_model_without_graph_is_explained_without_one(make_segmenter: MakeSegmen
     assert all(stages.graph is None for stages in explanation.levels.values())
 
 
+def test_grounded_words_speak_about_what_they_look_at(make_segmenter: MakeSegmenter, photo: Path) -> None:
+    segmenter = make_segmenter(grounded_reasoning=True)
+    explanation = segmenter.explain(photo, EXPRESSION)
+    graph = explanation.network.graph
+    assert graph is not None
+    np.testing.assert_allclose(graph.speaking.sum(axis=(1, 2)), 1, atol=1e-4)
+    heard = graph.listening.sum(axis=0)  # 1 where some word draws on every level
+    assert 0 < heard.max() <= 1 + 1e-5
+    assert np.isfinite(graph.shares).all()
+    assert (graph.shares.sum(axis=(0, 2)) <= 1 + 1e-5).all()
+    assert np.abs(explanation.network.result - explanation.network.entities).max() > 0
+
+
 def test_every_ablation_is_explained(make_segmenter: MakeSegmenter, photo: Path) -> None:
     for changes in ({"entity_perception": False}, {"exchange_rounds": 0}, {"conv_lstm": False}):
         explanation = make_segmenter(**changes).explain(photo, EXPRESSION)

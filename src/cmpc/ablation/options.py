@@ -131,6 +131,8 @@ class AblationOptions:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UsageError(f"--{name.replace('_', '-')} must be 1 or more, got {value}.")
+        if self.first_data is None and self.first_steps != AblationOptions.first_steps:
+            raise UsageError("--first-steps goes with --first-data.")
         if not self.variants:
             raise UsageError("--variants names no network: leave it out to compare all.")
         plans = [Plan.of(self.trainings(run)[-1]) for run in self.runs]

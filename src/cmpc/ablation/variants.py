@@ -16,6 +16,7 @@ VariantName = Literal[
     "exchange-2",
     "no-conv-lstm",
     "no-word-type-gating",
+    "grounded-reasoning",
 ]
 
 
@@ -49,7 +50,8 @@ VARIANTS: dict[VariantName, Variant] = {
     "exchange-2": Variant("+ both, exchange of 2 rounds: the full network"),
     "no-conv-lstm": Variant("full, without ConvLSTM", {"conv_lstm": False}),
     "no-word-type-gating": Variant("full, without word-type gating", {"word_type_gating": False}),
+    "grounded-reasoning": Variant("full, with grounded reasoning", {"grounded_reasoning": True}),
 }
-"""Rows of the paper's ablation with several levels. All but ``no-conv-lstm`` bring the levels together by the ConvLSTM;
-up to ``both`` nothing is exchanged between them. Entity perception and relation-aware reasoning come with the word
-types, by which they are defined (paper, section 3.2)."""
+"""Rows of the paper's ablation with several levels, and one that is not the paper's, ``grounded-reasoning``. All but
+``no-conv-lstm`` bring the levels together by the ConvLSTM; up to ``both`` nothing is exchanged between them. Entity
+perception and relation-aware reasoning come with the word types, by which they are defined (paper, section 3.2)."""
