@@ -61,5 +61,5 @@ def test_naive_training_step_minimises_the_same_loss(config: ModelConfig) -> Non
 
 
 def test_naive_network_refuses_a_network_with_parts_switched_off() -> None:
-    with pytest.raises(ValueError, match="switches some off"):
+    with pytest.raises(ValueError, match="the parts of the paper and no others"):
         NaiveNetwork(dataclasses.replace(tiny_config(30), conv_lstm=False))

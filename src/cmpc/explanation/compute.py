@@ -117,7 +117,10 @@ def without_relations(expression: ExpressionFeatures) -> ExpressionFeatures:
     relational: all affinities are zero and every cell of the graph receives the mean of all cells.
     """
     return dataclasses.replace(
-        expression, relation=torch.zeros_like(expression.relation), necessary=expression.entity_attribute
+        expression,
+        relation=torch.zeros_like(expression.relation),
+        drawing=torch.zeros_like(expression.drawing),
+        necessary=expression.entity_attribute,
     )
 
 

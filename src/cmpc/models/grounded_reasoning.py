@@ -128,8 +128,9 @@ class GroundedReasoning(nn.Module):
 
 def drawing_words(expressions: ExpressionFeatures) -> tuple[Tensor, Tensor]:
     """The words that draw fields: how much each is a relation or an attribute, and its position, (E, R) each."""
-    gate = expressions.relation + expressions.word_types[:, :, 1]  # (E, N), zero at padding
-    gate, positions = F.pad(gate, (0, SPEAKERS)).topk(SPEAKERS, dim=1)  # a short expression is filled with zeros
+    gate, positions = F.pad(expressions.drawing, (0, SPEAKERS)).topk(
+        SPEAKERS, dim=1
+    )  # a short expression is filled with zeros
     return gate, positions.clamp(max=expressions.words.shape[1] - 1)
 
 

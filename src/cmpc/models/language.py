@@ -26,6 +26,8 @@ class ExpressionFeatures:
     """Probability of each type for each word, zero at padding: (E, N, 4)."""
     relation: Tensor
     """How much each word counts as a relation in the graph: its probability, or 1 without word-type gating: (E, N)."""
+    drawing: Tensor
+    """How much each word draws in grounded reasoning: its probability to be a relation or an attribute, (E, N)."""
     entity_attribute: Tensor
     """Sentence vector of the entity and attribute words, unit norm: (E, D). ``valid_lang`` of the original."""
     necessary: Tensor
@@ -146,6 +148,7 @@ class LanguageEncoder(WordEncoder):
             word_type_logits=logits,
             word_types=types,
             relation=relation,
+            drawing=relation + attribute,
             entity_attribute=unit_norm(entity_attribute[:, 0], dim=1, scale=self.feature_scale),
             necessary=unit_norm(necessary[:, 0], dim=1, scale=self.feature_scale),
         )

@@ -70,6 +70,7 @@ class RRN(ReferringNetwork):
             word_type_logits=types,
             word_types=types,
             relation=types[..., 0],
+            drawing=types[..., 0],
             entity_attribute=sentence,
             necessary=sentence,
         )
