@@ -161,6 +161,7 @@ def test_grounding_lies_where_the_words_point(tmp_path: Path) -> None:
             max_words=6,
             expressions_per_image=3,
             augmentation=augmentation,
+            grounding=True,
         )
         compared = 0
         for visits in StepSampler(data.order, batch=3, start=0, stop=4):

@@ -20,12 +20,10 @@ from cmpc.data.transforms import letterbox_image, letterbox_mask
 from cmpc.data.vocabulary import Vocabulary, pad_tokens, tokenize
 from cmpc.errors import UserError
 from cmpc.models.config import WORD_TYPES, ImageConfig
+from cmpc.models.grid import STRIDE, image_grid
 
 NO_TYPE = -1
 """Stands for the type of a word where the data give none, and at padding."""
-
-CELL = 8
-"""Side of the cells of the networks' grid in pixels of the square."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +131,7 @@ class ReferringImages(Dataset[Sample]):
         shuffle: bool = True,
         augmentation: Augmentation | None = None,
         label_words: Callable[[list[ReferredObject]], list[ReferredObject]] | None = None,
+        grounding: bool = False,
         render: bool = True,
     ) -> None:
         """
@@ -147,6 +146,7 @@ class ReferringImages(Dataset[Sample]):
             shuffle: off for validation.
             augmentation: random changes of the samples; None for none.
             label_words: gives the rows with other word types; None for those of the data.
+            grounding: whether samples say what their words speak about, where the data do.
             render: off to leave the photos as they are, for ``device_transforms`` to render.
 
         Raises:
@@ -162,7 +162,7 @@ class ReferringImages(Dataset[Sample]):
         self.render = render
         self.rows = data.read(split) if label_words is None else label_words(data.read(split))
         self.has_word_types = any(row.word_types for row in self.rows)
-        self.has_grounding = any(row.grounding for row in self.rows)
+        self.has_grounding = grounding and any(row.grounding for row in self.rows)
         by_image: dict[str, list[tuple[ReferredObject, int]]] = {}
         for row in self.rows:
             for number, expression in enumerate(row.expressions):
@@ -233,16 +233,16 @@ class ReferringImages(Dataset[Sample]):
                     if word < len(positions):
                         positions[word] = masks[grounded.mask]
             words.append(positions)
-        side = -(-self.image.size // CELL)
-        return Grounding(np.stack(cells) if cells else np.zeros((0, side, side), np.float32), words)
+        none = np.zeros((0, *image_grid(self.image.size)), np.float32)
+        return Grounding(np.stack(cells) if cells else none, words)
 
 
 def shares_of_cells(mask: NDArray[np.bool_]) -> NDArray[np.float32]:
     """The part of each cell of 8 x 8 pixels that a mask fills, bool (S, S): (S / 8, S / 8), rounded up."""
-    side = -(-len(mask) // CELL)
-    padded = np.zeros((side * CELL, side * CELL), np.float32)
+    rows, columns = image_grid(len(mask))
+    padded = np.zeros((rows * STRIDE, columns * STRIDE), np.float32)
     padded[: len(mask), : len(mask)] = mask
-    return padded.reshape(side, CELL, side, CELL).mean(axis=(1, 3))
+    return padded.reshape(rows, STRIDE, columns, STRIDE).mean(axis=(1, 3))
 
 
 def collate(samples: Sequence[Sample]) -> Batch:
@@ -273,13 +273,14 @@ def _collate_grounding(samples: Sequence[Sample], tokens: Tensor) -> tuple[Tenso
     given = [sample.grounding for sample in samples if sample.grounding is not None]
     if not given:
         return None, None
-    index = torch.zeros_like(tokens)
-    rows, start = iter(index), 1
+    positions: list[list[int]] = []
+    start = 1
     for grounding in given:
-        for words, row in zip(grounding.words, rows, strict=False):
-            positions = torch.tensor(words)
-            row[: len(words)] = torch.where(positions < 0, 0, positions + start)
+        positions += [[0 if mask < 0 else mask + start for mask in words] for words in grounding.words]
         start += len(grounding.masks)
+    index = torch.zeros_like(tokens)
+    for row, words in zip(index, positions, strict=True):
+        row[: len(words)] = torch.tensor(words)
     empty = np.zeros((1, *given[0].masks.shape[1:]), np.float32)
     return torch.from_numpy(np.concatenate([empty, *(grounding.masks for grounding in given)])), index
 

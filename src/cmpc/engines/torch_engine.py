@@ -15,7 +15,7 @@ from cmpc.engines.engine import EngineName, Features, Precision
 from cmpc.engines.lean import lean_network
 from cmpc.errors import UsageError
 from cmpc.models import RRN, ImageFeatures, ReferringNetwork
-from cmpc.models.grid import cell_positions
+from cmpc.models.grid import cell_positions, image_grid
 
 AT_ONCE = 2**21
 """Values of a feature map that a processor computes at once, for as many expressions as they hold: more leave its
@@ -51,9 +51,10 @@ class TorchEngine:
         self.precision: Precision = precision
         self.config = network.config
         self.device = network.score.weight.device
-        cells = (-(-self.config.image.size // 8)) ** 2
-        at_once = max(1, AT_ONCE // (cells * self.config.multimodal_channels))
-        self._expressions_at_once = at_once if self.device.type == "cpu" else 1024
+        self._expressions_at_once: int | None = None  # a GPU computes all together
+        if self.device.type == "cpu":
+            rows, columns = image_grid(self.config.image.size)
+            self._expressions_at_once = max(1, AT_ONCE // (rows * columns * self.config.multimodal_channels))
         self._dtype = torch.bfloat16 if precision == "bf16" else torch.float32
         self._reload = reload
         self._network = None if reload else network
@@ -82,7 +83,9 @@ class TorchEngine:
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """As ``Engine.comprehend``."""
         asked = torch.from_numpy(tokens).to(self.device)
-        answers = [self._comprehension(features, some) for some in asked.split(self._expressions_at_once)]
+        answers = [
+            self._comprehension(features, some) for some in asked.split(self._expressions_at_once or max(1, len(asked)))
+        ]
         logits, types = (torch.cat(values).float().cpu().numpy() for values in zip(*answers, strict=True))
         return logits, types
 
@@ -94,15 +97,15 @@ class TorchEngine:
         """
         if isinstance(self.network, RRN):
             raise ValueError("the lean recurrent refinement network keeps other features than the plain one")
-        cells = -(-self.config.image.size // 8)
+        grid = image_grid(self.config.image.size)
         maps: dict[str, torch.Tensor] = {}
         for level in ("c3", "c4", "c5"):
-            visual = features[level].float().permute(0, 2, 3, 1).unflatten(3, (cells, cells))  # (1, heads, C, h, w)
+            visual = features[level].float().permute(0, 2, 3, 1).unflatten(3, grid)  # (1, heads, C, h, w)
             maps[level] = visual if self.config.entity_perception else visual[:, 0]
         detail = features.get("detail")
         return ImageFeatures(
             maps,
-            cell_positions(cells, cells, device=self.device),
+            cell_positions(*grid, device=self.device),
             None if detail is None else detail.float(),
             (self.config.image.size, self.config.image.size),
         )

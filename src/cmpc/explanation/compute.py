@@ -114,7 +114,8 @@ def without_relations(expression: ExpressionFeatures) -> ExpressionFeatures:
     """Expressions of which only the entity and attribute words are heard.
 
     The sentence vector of the necessary words is replaced by the one of the entity and attribute words, and no word is
-    relational: all affinities are zero and every cell of the graph receives the mean of all cells.
+    relational: all affinities are zero and every cell of the graph receives the mean of all cells; with grounded
+    reasoning no word draws.
     """
     return dataclasses.replace(
         expression,

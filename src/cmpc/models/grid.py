@@ -10,6 +10,15 @@ from torch import Tensor
 
 POSITION_CHANNELS = 8
 
+STRIDE = 8
+"""Pixels of a cell of the grid, along each axis."""
+
+
+def image_grid(size: int) -> tuple[int, int]:
+    """Rows and columns of cells of a square image; the backbones round sizes up."""
+    cells = -(-size // STRIDE)
+    return cells, cells
+
 
 def cell_positions(height: int, width: int, *, device: torch.device | str | None = None) -> Tensor:
     """The spatial code of each cell: ``(xmin, ymin, xmax, ymax, xcentre, ycentre, 1/W, 1/H)``, (8, H, W).

@@ -128,9 +128,8 @@ class GroundedReasoning(nn.Module):
 
 def drawing_words(expressions: ExpressionFeatures) -> tuple[Tensor, Tensor]:
     """The words that draw fields: how much each is a relation or an attribute, and its position, (E, R) each."""
-    gate, positions = F.pad(expressions.drawing, (0, SPEAKERS)).topk(
-        SPEAKERS, dim=1
-    )  # a short expression is filled with zeros
+    filled = F.pad(expressions.drawing, (0, SPEAKERS))  # a short expression has zeros in the place of words
+    gate, positions = filled.topk(SPEAKERS, dim=1)
     return gate, positions.clamp(max=expressions.words.shape[1] - 1)
 
 

@@ -90,6 +90,7 @@ def train(options: TrainingOptions, console: Console | None = None) -> TrainingR
         seed=options.seed,
         augmentation=Augmentation() if plan.augmentation else None,
         label_words=_word_labels(options, config),
+        grounding=plan.recipe == "modern" and config.grounded_reasoning,
         render=options.render_on == "cpu",
     )
     supervised = training_set.has_word_types and plan.recipe == "modern" and config.network == "cmpc"
@@ -333,9 +334,8 @@ def _fingerprint(vocabulary: Vocabulary, *sets: ReferringImages | None) -> str:
     digest = hashlib.sha256("\n".join(vocabulary.words).encode())
     for dataset in sets:
         for row in dataset.rows if dataset else ():
-            digest.update(
-                repr((row.ref_id, row.image, row.mask, row.expressions, row.word_types, row.grounding)).encode()
-            )
+            learned = (row.ref_id, row.image, row.mask, row.expressions, row.word_types)
+            digest.update(repr((*learned, row.grounding) if dataset and dataset.has_grounding else learned).encode())
         digest.update(b"\0")
     return digest.hexdigest()
 

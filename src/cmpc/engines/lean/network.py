@@ -19,12 +19,9 @@ from cmpc.engines.lean.score import LeanScore
 from cmpc.models import CMPC, LEVELS
 from cmpc.models.cmpc import LevelComprehension
 from cmpc.models.entity_perception import EntityPerception
-from cmpc.models.grid import cell_positions
+from cmpc.models.grid import cell_positions, image_grid
 from cmpc.models.grounded_reasoning import GroundedReasoning
 from cmpc.models.language import ExpressionFeatures
-
-STRIDE = 8
-"""Pixels of a cell of the grid, along each axis."""
 
 
 class ImageEncoder(nn.Module):
@@ -131,12 +128,6 @@ class LeanLevel(nn.Module):
             of_words = (expressions.words, expressions.relation, expressions.is_word)
             cells.append(self.relation_reasoning(cells[0], *of_words))
         return self.fusion(cells, sentence)
-
-
-def image_grid(size: int) -> tuple[int, int]:
-    """Rows and columns of cells of a square image; the backbones round sizes up."""
-    cells = -(-size // STRIDE)
-    return cells, cells
 
 
 def cells_on_grid(features: Tensor, grid: tuple[int, int]) -> Tensor:

@@ -10,9 +10,10 @@ from cmpc.engines.lean.backbone import folded_backbone
 from cmpc.engines.lean.cells import unit_norm_
 from cmpc.engines.lean.conv_lstm import LeanConvLSTM
 from cmpc.engines.lean.level_fusion import LeanLevelFusion
-from cmpc.engines.lean.network import cells_on_grid, image_grid
+from cmpc.engines.lean.network import cells_on_grid
 from cmpc.engines.lean.score import LeanScore
 from cmpc.models import LEVELS, RRN, WORD_TYPES
+from cmpc.models.grid import image_grid
 
 
 class RRNImageEncoder(nn.Module):
