@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shutil
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,19 @@ def test_two_processes_give_the_losses_of_one(scenes: Path, tmp_path: Path, extr
         assert row == pytest.approx(expected, rel=2e-3, abs=2e-3)
     assert (tmp_path / "one" / "validation.csv").read_text().count("\n") > 1
     assert (tmp_path / "two" / "validation.csv").read_text().count("\n") > 1
+
+
+@pytest.mark.slow
+def test_photo_that_one_process_misses_ends_all_with_sentences(scenes: Path, tmp_path: Path) -> None:
+    photo = shutil.copytree(scenes.parent, tmp_path / "copy") / "photos" / "3.png"
+    photo.unlink()
+    arguments = ["--data", tmp_path / "copy" / scenes.name, *QUICK_RUN, "--steps", "40", "--workers", "0", "--devices", "2"]
+    process = train_process([*arguments, "--out", tmp_path / "run"])
+    output, _ = process.communicate()
+    assert process.returncode == 1
+    assert "3.png: No such file or directory." in output
+    assert "stops because another one did" in output
+    assert "Traceback" not in output
 
 
 def test_device_that_is_not_there_is_refused(

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from safetensors.torch import load_file
 
 from cmpc.cli import main
@@ -106,6 +107,13 @@ def test_embeddings_are_where_training_begins(scenes: Path, tmp_path: Path, tiny
     assert not (tmp_path / "none").exists()
 
 
+def test_data_that_do_not_ground_words_are_told_of(
+    scenes: Path, tmp_path: Path, tiny_network: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train(scenes, tmp_path / "run", "--grounded-reasoning") == 0
+    assert "learned from the masks alone" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("flags", "changes"), [((), True), (("--augmentation",), True), (("--no-augmentation",), False)]
 )
@@ -137,6 +145,18 @@ def test_backbone_of_the_paper_trains_only_when_asked(
     assert changed == ({"layer2", "layer3", "layer4"} if tune else set())
 
 
+def test_small_backbone_stays_as_it_is_when_asked(scenes: Path, tmp_path: Path, tiny_network: None) -> None:
+    assert train(scenes, tmp_path / "first") == 0
+    begin = ("--backbone-weights", tmp_path / "first" / "last", "--freeze-backbone")
+    assert train(scenes, tmp_path / "second", *begin) == 0
+    before = load_file(tmp_path / "first" / "last" / "model.safetensors")
+    after = load_file(tmp_path / "second" / "last" / "model.safetensors")
+    backbone = {name for name in before if name.startswith("backbone.")}
+    assert any("running_mean" in name for name in backbone)
+    assert all(torch.equal(before[name], after[name]) for name in backbone)
+    assert not torch.equal(before["score.weight"], after["score.weight"])
+
+
 @pytest.mark.parametrize(
     ("extra", "message"),
     [
@@ -148,6 +168,8 @@ def test_backbone_of_the_paper_trains_only_when_asked(
         (("--recipe", "paper", "--word-types", "spacy"), "needs a network with word types and the modern recipe"),
         (("--preset", "paper"), "it needs --backbone-weights"),
         (("--tune-backbone",), "the small backbone always trains"),
+        (("--freeze-backbone",), "needs a backbone that can see"),
+        (("--freeze-backbone", "--preset", "paper", "--tune-backbone"), "give --freeze-backbone or --tune-backbone"),
         (("--spacy-pipeline", "en_core_web_sm"), "goes with --word-types spacy"),
         (("--epochs", "3"), "give --epochs or --steps, not both"),
         (("--train-split", "holiday"), "holiday"),

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Literal, cast
 
 import torch
@@ -12,9 +14,17 @@ from lightning_fabric import Fabric
 from lightning_fabric.strategies import DDPStrategy
 from torch import Tensor
 
-from cmpc.errors import UsageError
+from cmpc.errors import UsageError, UserError
 from cmpc.training.options import TrainingOptions
 from cmpc.training.precision import resolve_precision
+
+_SIGNS_OF_A_LOST_PROCESS = (
+    "Connection closed by peer",
+    "Connection reset by peer",
+    "Broken pipe",
+    "remote process exited",
+)
+"""In the errors of gloo and NCCL."""
 
 
 def make_fabric(
@@ -77,3 +87,21 @@ def over_devices(fabric: Fabric, values: Tensor, operation: Literal["sum", "max"
     if fabric.world_size == 1:
         return values.clone()
     return cast(Tensor, fabric.all_reduce(values.clone(), reduce_op=operation))
+
+
+@contextmanager
+def naming_lost_processes(fabric: Fabric) -> Iterator[None]:
+    """Where another process of the run has ended, which says why by itself, this one ends with a sentence too.
+
+    Raises:
+        UserError: another process cannot be reached any more.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if fabric.world_size == 1 or not any(sign in str(error) for sign in _SIGNS_OF_A_LOST_PROCESS):
+            raise
+        raise UserError(
+            f"process {fabric.global_rank} of {fabric.world_size} stops because another one did: "
+            "its own message says why."
+        ) from None

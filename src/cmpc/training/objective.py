@@ -32,6 +32,13 @@ class Objective(nn.Module):
         self.kernels = l2_kernels(model) if weight_decay else []
         self.device_count = device_count
 
+    def train(self, mode: bool = True) -> Objective:
+        """Switches to training or back; a frozen backbone keeps the statistics of its batch norms."""
+        super().train(mode)
+        if not any(parameter.requires_grad for parameter in self.model.backbone.parameters()):
+            self.model.backbone.eval()
+        return self
+
     @property
     def terms(self) -> tuple[str, ...]:
         """Names of what ``forward`` gives."""

@@ -40,15 +40,18 @@ class TensorFlowAdam(torch.optim.Adam):
         return super().step(closure)
 
 
-def freeze_backbone(model: ReferringNetwork, *, tune: bool) -> None:
-    """Chooses what of the paper's backbone trains: nothing, or with ``tune`` its last three stages (``-conv5``).
+def freeze_backbone(model: ReferringNetwork, *, tune: bool, freeze: bool) -> None:
+    """Chooses what of the backbone trains.
 
-    The compact backbone has no pre-trained weights and always trains.
+    Args:
+        model: the network.
+        tune: train the last three stages of the paper's backbone (``-conv5``), else nothing of it.
+        freeze: train nothing of the compact backbone either, else all of it.
     """
-    if model.config.backbone.kind == "compact":
-        return
+    compact = model.config.backbone.kind == "compact"
     for name, parameter in model.backbone.named_parameters():
-        parameter.requires_grad_(tune and name.startswith(("layer2.", "layer3.", "layer4.")))
+        trains = compact or (tune and name.startswith(("layer2.", "layer3.", "layer4.")))
+        parameter.requires_grad_(trains and not freeze)
 
 
 def paper_optimizer(model: ReferringNetwork, *, learning_rate: float) -> TensorFlowAdam:

@@ -72,6 +72,8 @@ class TrainingOptions:
     hub; "random" to try the paper's out without."""
     tune_backbone: bool = False
     """Train the last three stages of the paper's backbone too (-conv5 of the original); otherwise it is frozen."""
+    freeze_backbone: bool = False
+    """Keep the small backbone as it is too, with the statistics of its batch norms; otherwise it trains."""
 
     epochs: int | None = None
     """Length of the run in passes over the training split (modern: 40)."""
@@ -302,6 +304,10 @@ def _check_network(options: TrainingOptions) -> None:
         raise UsageError("--tune-backbone goes with --preset paper or rrn: the small backbone always trains.")
     elif options.preset == "small" and options.backbone_weights == "random":
         raise UsageError("--backbone-weights random goes with --preset paper or rrn: the small backbone needs none.")
+    if options.freeze_backbone and options.tune_backbone:
+        raise UsageError("give --freeze-backbone or --tune-backbone, not both.")
+    if options.freeze_backbone and options.initial_model is None and options.backbone_weights in (None, "random"):
+        raise UsageError("--freeze-backbone needs a backbone that can see: --backbone-weights FILE or --initial-model.")
     is_rrn = "rrn" in (options.preset, options.network)
     if options.preset == "rrn" and options.network == "cmpc":
         raise UsageError("--network cmpc goes with --preset small or paper: rrn is the other network.")

@@ -28,7 +28,7 @@ from cmpc.interop.embeddings import load_embeddings
 from cmpc.model_folder import VOCABULARY, load_model_folder, read_model_config
 from cmpc.models import LEVELS, ModelConfig, ReferringNetwork, build_network
 from cmpc.training.checkpoints import RunFolder
-from cmpc.training.fabric import make_fabric
+from cmpc.training.fabric import make_fabric, naming_lost_processes
 from cmpc.training.interruption import Interruption
 from cmpc.training.losses import Loss, ModernLoss, PaperLoss
 from cmpc.training.objective import Objective
@@ -123,7 +123,7 @@ def train(options: TrainingOptions, console: Console | None = None) -> TrainingR
             model.language.embedding.weight.copy_(torch.from_numpy(embeddings))
     if not run.last.exists():
         _load_initial_weights(model, options)
-    freeze_backbone(model, tune=options.tune_backbone)
+    freeze_backbone(model, tune=options.tune_backbone, freeze=options.freeze_backbone)
     if fabric.world_size > 1:
         synchronise_batch_norms(model)
     levels = () if config.network == "rrn" else LEVELS
@@ -173,6 +173,8 @@ def train(options: TrainingOptions, console: Console | None = None) -> TrainingR
         console = console or Console(stderr=True)
         log = RunLog(options.out, objective.terms, step=state.step, steps=steps, console=console)
         log.say(_summary(model, training_set, steps, plan, fabric.world_size, fabric.device, precision))
+        if config.grounded_reasoning and not training_set.has_grounding:
+            log.say("Nothing says what words speak about, so where they look is learned from the masks alone.")
 
     def save_last() -> None:
         meters.read(fabric)  # raises when a loss was not finite
@@ -186,7 +188,12 @@ def train(options: TrainingOptions, console: Console | None = None) -> TrainingR
     began, seconds_before = time.monotonic(), state.seconds
     mark, mark_step, saved_step = began, state.step, state.step
     stop = False
-    with log or nullcontext(), Interruption() as interruption, _loading(batches) as loaded:
+    with (
+        naming_lost_processes(fabric),
+        log or nullcontext(),
+        Interruption() as interruption,
+        _loading(batches) as loaded,
+    ):
         for batch in loaded:
             # Whatever a step draws at random depends on seed, step and device alone: there is no random state to
             # restore.
