@@ -45,7 +45,7 @@ def test_naive_network_gives_the_same_logits(config: ModelConfig) -> None:
 def test_naive_training_step_minimises_the_same_loss(config: ModelConfig) -> None:
     network = random_network(config)
     network.language.lstm.get_parameter("bias_hh_l0").requires_grad_(False)
-    freeze_backbone(network, tune=False, freeze=False)
+    freeze_backbone(network, tune=False)
     training = NaiveTraining(network)
     objective = Objective(network, PaperLoss(), weight_decay=5e-4, device_count=1)
     pixels = torch.randint(0, 256, (1, 64, 64, 3), dtype=torch.uint8)

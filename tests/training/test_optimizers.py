@@ -50,9 +50,9 @@ def test_paper_doubles_the_gradients_of_biases(tiny_network: None) -> None:
 def test_backbone_of_the_paper_is_frozen_unless_tuned() -> None:
     with torch.device("meta"):
         model = CMPC(preset("paper"))
-    freeze_backbone(model, tune=False, freeze=False)
+    freeze_backbone(model, tune=False)
     assert not any(parameter.requires_grad for parameter in model.backbone.parameters())
-    freeze_backbone(model, tune=True, freeze=False)
+    freeze_backbone(model, tune=True)
     trained = [name for name, parameter in model.backbone.named_parameters() if parameter.requires_grad]
     assert len(trained) == 93  # the original's res3, res4, res5
     assert {name.split(".")[0] for name in trained} == {"layer2", "layer3", "layer4"}

@@ -54,7 +54,7 @@ def reference() -> dict[str, np.ndarray]:
 @pytest.fixture(scope="module")
 def run(reference: dict[str, np.ndarray]) -> Run:
     model = original_model()
-    freeze_backbone(model, tune=False, freeze=False)
+    freeze_backbone(model, tune=False)
     optimizer = paper_optimizer(model, learning_rate=2.5e-4)
     schedule = PolynomialDecay()
     objective = Objective(model, PaperLoss(), weight_decay=5e-4, device_count=1).train()

@@ -40,7 +40,7 @@ class TensorFlowAdam(torch.optim.Adam):
         return super().step(closure)
 
 
-def freeze_backbone(model: ReferringNetwork, *, tune: bool, freeze: bool) -> None:
+def freeze_backbone(model: ReferringNetwork, *, tune: bool, freeze: bool = False) -> None:
     """Chooses what of the backbone trains.
 
     Args:
