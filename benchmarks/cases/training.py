@@ -53,12 +53,16 @@ def load_batch(material: Material, model: CMPC, images: int, expressions: int) -
 
 def our_step(material: Material, *, preset: str, images: int, expressions: int) -> Callable[[], object]:
     """A step as ``cmpc train --recipe paper`` makes it; an image's expressions share a batch."""
+    import torch
+
+    from cmpc.devices import expressions_at_once
     from cmpc.training.losses import PaperLoss
     from cmpc.training.objective import Objective
     from cmpc.training.optimizers import paper_optimizer
 
     model = network_to_train(material, preset)
-    objective = Objective(model, PaperLoss(), weight_decay=5e-4, device_count=1).train()
+    at_once = expressions_at_once(model.config, torch.device("cpu"))
+    objective = Objective(model, PaperLoss(), weight_decay=5e-4, device_count=1, expressions_at_once=at_once).train()
     optimizer = paper_optimizer(model, learning_rate=2.5e-4)
     batch = load_batch(material, model, images, expressions)
 

@@ -5,6 +5,12 @@ from __future__ import annotations
 import torch
 
 from cmpc.errors import UserError
+from cmpc.models.config import ModelConfig
+from cmpc.models.grid import image_grid
+
+CACHED_VALUES = 2**21
+"""Values of a feature map that a processor computes at once, for as many expressions as they hold: more leave its
+caches and take longer for each."""
 
 
 def choose_device(name: str) -> torch.device:
@@ -23,3 +29,11 @@ def choose_device(name: str) -> torch.device:
     except (RuntimeError, AssertionError):
         raise UserError(f"there is no device {name!r} here: give auto, cpu, cuda, cuda:N or mps.") from None
     return device
+
+
+def expressions_at_once(config: ModelConfig, device: torch.device) -> int | None:
+    """How many expressions a device computes together at best; None for all of them, as a GPU does."""
+    if device.type != "cpu":
+        return None
+    rows, columns = image_grid(config.image.size)
+    return max(1, CACHED_VALUES // (rows * columns * config.multimodal_channels))

@@ -11,9 +11,8 @@ import pytest
 import torch
 
 import cmpc
-from cmpc import Segmenter, UsageError, UserError
+from cmpc import Segmenter, UsageError, UserError, devices
 from cmpc.data.pixels import PixelNormalisation
-from cmpc.engines import torch_engine
 from cmpc.engines.torch_engine import TorchEngine
 from engines.configurations import CONFIGURATIONS, PAPER, build
 
@@ -50,7 +49,7 @@ def test_bf16_answers_nearly_as_fp32(name: str) -> None:
 def test_expressions_are_answered_alike_however_many_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     tokens = np.array([[3, 4, 5], [7, 0, 0], [9, 2, 0], [11, 3, 8], [6, 0, 0]])
     expected = TorchEngine(build(PAPER))
-    monkeypatch.setattr(torch_engine, "AT_ONCE", 2 * 8 * 8 * PAPER.multimodal_channels)
+    monkeypatch.setattr(devices, "CACHED_VALUES", 2 * 8 * 8 * PAPER.multimodal_channels)
     engine = TorchEngine(build(PAPER))
     counts: list[int] = []
     engine._comprehension.register_forward_pre_hook(lambda module, inputs: counts.append(len(inputs[1])))

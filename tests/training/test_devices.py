@@ -48,8 +48,8 @@ def test_two_processes_give_the_losses_of_one(scenes: Path, tmp_path: Path, extr
 def test_photo_that_one_process_misses_ends_all_with_sentences(scenes: Path, tmp_path: Path) -> None:
     photo = shutil.copytree(scenes.parent, tmp_path / "copy") / "photos" / "3.png"
     photo.unlink()
-    arguments = ["--data", tmp_path / "copy" / scenes.name, *QUICK_RUN, "--steps", "40", "--workers", "0", "--devices", "2"]
-    process = train_process([*arguments, "--out", tmp_path / "run"])
+    arguments = ("--data", tmp_path / "copy" / scenes.name, *QUICK_RUN, "--steps", "40", "--workers", "0")
+    process = train_process([*arguments, "--devices", "2", "--out", tmp_path / "run"])
     output, _ = process.communicate()
     assert process.returncode == 1
     assert "3.png: No such file or directory." in output

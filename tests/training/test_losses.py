@@ -130,3 +130,46 @@ def test_overlap_counts_pixels() -> None:
 def test_tiny_preset_is_what_tests_train() -> None:
     with torch.device("meta"):
         assert sum(p.numel() for p in CMPC(tiny_preset()).parameters()) < 2e6
+
+
+@pytest.mark.parametrize("at_once", [1, 2])
+@pytest.mark.parametrize(
+    ("loss", "weight_decay"), [(PaperLoss(), 5e-4), (ModernLoss(grounding_weight=0.2), 0.0)], ids=["paper", "modern"]
+)
+def test_expressions_in_pieces_give_the_same_loss_and_gradients(
+    tiny_network: None, batch: Batch, loss: PaperLoss | ModernLoss, weight_decay: float, at_once: int
+) -> None:
+    torch.manual_seed(0)
+    model = CMPC(preset("small", vocabulary_size=9, grounded_reasoning=weight_decay == 0.0))
+    batch = batch._replace(
+        grounding_masks=torch.rand(3, 6, 6), grounding_index=torch.tensor([[1, 2, 0], [0, 0, 0], [2, 0, 0]])
+    )
+    results = []
+    for expressions_at_once in (None, at_once):
+        objective = Objective(
+            model, loss, weight_decay=weight_decay, device_count=1, expressions_at_once=expressions_at_once
+        ).train()
+        for _ in range(2):  # gradients of several steps add up
+            terms = objective(batch)
+            (2 * terms["loss"]).backward()
+        assert set(terms) == set(objective.terms)
+        gradients = {name: parameter.grad for name, parameter in model.named_parameters()}
+        model.zero_grad()
+        results.append(({name: float(value.detach()) for name, value in terms.items()}, gradients))
+    (whole, of_whole), (pieces, of_pieces) = results
+    assert pieces == pytest.approx(whole, rel=1e-4, abs=1e-6)
+    largest = max(float(gradient.abs().max()) for gradient in of_whole.values() if gradient is not None)
+    for name, gradient in of_whole.items():
+        other = of_pieces[name]
+        assert (gradient is None) == (other is None), name
+        if gradient is not None and other is not None:
+            torch.testing.assert_close(
+                other, gradient, rtol=1e-3, atol=1e-5 * largest, msg=lambda text, name=name: f"{name}: {text}"
+            )
+
+
+def test_pieces_are_for_training_alone(model: CMPC, batch: Batch) -> None:
+    objective = Objective(model, ModernLoss(), weight_decay=0.0, device_count=1, expressions_at_once=1).eval()
+    with torch.no_grad():
+        terms = objective(batch)
+    assert not terms["loss"].requires_grad

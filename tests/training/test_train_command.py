@@ -12,6 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from cmpc import devices
 from cmpc.cli import main
 from cmpc.data.vocabulary import Vocabulary
 from cmpc.models.config import PRESETS
@@ -105,6 +106,20 @@ def test_embeddings_are_where_training_begins(scenes: Path, tmp_path: Path, tiny
     np.save(tmp_path / "short.npy", values[1:])
     assert train(scenes, tmp_path / "none", *options[:3], tmp_path / "short.npy") == 1
     assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize("recipe", ["modern", "paper"])
+def test_step_in_pieces_is_the_same_step(
+    recipe: str, scenes: Path, tmp_path: Path, tiny_network: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A processor computes as many expressions at once as its caches hold."""
+    losses = []
+    for run, cached in (("whole", devices.CACHED_VALUES), ("pieces", 1)):
+        monkeypatch.setattr(devices, "CACHED_VALUES", cached)
+        assert train(scenes, tmp_path / run, "--recipe", recipe) == 0
+        with (tmp_path / run / "training.csv").open() as file:
+            losses.append([[float(row[name]) for name in ("loss", "final", "iou")] for row in csv.DictReader(file)])
+    np.testing.assert_allclose(losses[0], losses[1], rtol=1e-3, atol=1e-3)
 
 
 def test_data_that_do_not_ground_words_are_told_of(

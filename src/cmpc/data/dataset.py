@@ -108,6 +108,16 @@ class Batch(NamedTuple):
     grounding_index: Tensor | None = None
     """The mask of each word among these, int64, (E, N), 0 where unknown and at padding; None with the masks."""
 
+    def expressions(self, rows: slice) -> Batch:
+        """Some of the expressions, about the same images."""
+        return self._replace(
+            tokens=self.tokens[rows],
+            image_index=self.image_index[rows],
+            masks=self.masks[rows],
+            word_types=None if self.word_types is None else self.word_types[rows],
+            grounding_index=None if self.grounding_index is None else self.grounding_index[rows],
+        )
+
     def to(self, device: torch.device | str) -> Batch:
         """The batch on another device; pinned tensors are copied without waiting."""
         return Batch._make(

@@ -11,15 +11,12 @@ from numpy.typing import NDArray
 from torch import nn
 
 from cmpc.data.pixels import PixelNormalisation
+from cmpc.devices import expressions_at_once
 from cmpc.engines.engine import EngineName, Features, Precision
 from cmpc.engines.lean import lean_network
 from cmpc.errors import UsageError
 from cmpc.models import RRN, ImageFeatures, ReferringNetwork
 from cmpc.models.grid import cell_positions, image_grid
-
-AT_ONCE = 2**21
-"""Values of a feature map that a processor computes at once, for as many expressions as they hold: more leave its
-caches and take longer for each."""
 
 
 class TorchEngine:
@@ -51,10 +48,7 @@ class TorchEngine:
         self.precision: Precision = precision
         self.config = network.config
         self.device = network.score.weight.device
-        self._expressions_at_once: int | None = None  # a GPU computes all together
-        if self.device.type == "cpu":
-            rows, columns = image_grid(self.config.image.size)
-            self._expressions_at_once = max(1, AT_ONCE // (rows * columns * self.config.multimodal_channels))
+        self._expressions_at_once = expressions_at_once(self.config, self.device)
         self._dtype = torch.bfloat16 if precision == "bf16" else torch.float32
         self._reload = reload
         self._network = None if reload else network

@@ -2,27 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import cast
 
+import torch
 from torch import Tensor, nn
 
 from cmpc.data.dataset import Batch
 from cmpc.data.pixels import PixelNormalisation
 from cmpc.models import ReferringNetwork, SegmentationOutput
 from cmpc.training.losses import Loss, l2_kernels, l2_regularisation
+from cmpc.training.pieces import summed_over_pieces
 
 
 class Objective(nn.Module):
     """Gives the terms of a step's loss; each is this device's share, and the shares of all devices add up to the
     whole."""
 
-    def __init__(self, model: ReferringNetwork, loss: Loss, *, weight_decay: float, device_count: int) -> None:
+    def __init__(
+        self,
+        model: ReferringNetwork,
+        loss: Loss,
+        *,
+        weight_decay: float,
+        device_count: int,
+        expressions_at_once: int | None = None,
+    ) -> None:
         """
         Args:
             model: the network.
             loss: compares its output with the masks.
             weight_decay: factor of the L2 regularisation that is part of the loss; 0 for none.
             device_count: how many devices share a step.
+            expressions_at_once: more go through the network in pieces of equal size, one after the other, while it
+                trains: the same loss and gradients with less memory; None for all together.
         """
         super().__init__()
         self.model = model
@@ -31,6 +45,7 @@ class Objective(nn.Module):
         self.weight_decay = weight_decay
         self.kernels = l2_kernels(model) if weight_decay else []
         self.device_count = device_count
+        self.expressions_at_once = expressions_at_once
 
     def train(self, mode: bool = True) -> Objective:
         """Switches to training or back; a frozen backbone keeps the statistics of its batch norms."""
@@ -54,13 +69,40 @@ class Objective(nn.Module):
         Returns:
             Scalars: ``loss``, which is to be minimised, its parts, and ``iou``, the mean IoU of the batch.
         """
-        output = self.predict(batch)
-        terms = self.loss(output, batch)
+        count, at_once = len(batch.tokens), self.expressions_at_once
+        if at_once is None or count <= at_once or not torch.is_grad_enabled():
+            terms = self._terms(self.predict(batch), batch)
+        else:
+            pieces = -(-count // at_once)
+            terms = self._terms_in_pieces(batch, -(-count // pieces))
         if self.weight_decay:
             terms["regularisation"] = self.weight_decay * l2_regularisation(self.kernels) / self.device_count
             terms["loss"] = terms["loss"] + terms["regularisation"]
+        return terms
+
+    def _terms(self, output: SegmentationOutput, batch: Batch) -> dict[str, Tensor]:
+        """Terms without the regularisation. Each is a sum over expressions, divided by their number in the step."""
         intersection, union = overlap(output.logits, batch.masks)
-        return {**terms, "iou": (intersection / union.clamp_min(1)).sum() / batch.step_expressions}
+        iou = (intersection / union.clamp_min(1)).sum() / batch.step_expressions
+        return {**self.loss(output, batch), "iou": iou}
+
+    def _terms_in_pieces(self, batch: Batch, at_once: int) -> dict[str, Tensor]:
+        images = self.model.encode_image(self.normalise(batch.images))
+        names = list(images.levels)
+        shared = [*images.levels.values(), *(() if images.detail is None else (images.detail,))]
+
+        def evaluate(rows: slice, copies: Sequence[Tensor]) -> dict[str, Tensor]:
+            levels, rest = dict(zip(names, copies, strict=False)), copies[len(names) :]
+            copied = replace(images, levels=levels, detail=rest[0] if rest else None)
+            piece = batch.expressions(rows)
+            words = self.model.encode_expression(piece.tokens)
+            return self._terms(self.model.comprehend(copied, words, piece.image_index), piece)
+
+        backbone = set(self.model.backbone.parameters())
+        parameters = [value for value in self.model.parameters() if value.requires_grad and value not in backbone]
+        return summed_over_pieces(
+            evaluate, rows=len(batch.tokens), at_once=at_once, shared=shared, parameters=parameters
+        )
 
 
 def overlap(logits: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:

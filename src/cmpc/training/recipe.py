@@ -23,6 +23,7 @@ from cmpc.data.sampler import PassSampler, StepSampler, Visit
 from cmpc.data.schema import PreparedDataset, ReferredObject
 from cmpc.data.spacy_word_types import SpacyWordTypes, label_rows, without_word_types
 from cmpc.data.vocabulary import Vocabulary
+from cmpc.devices import expressions_at_once
 from cmpc.errors import UserError
 from cmpc.interop.embeddings import load_embeddings
 from cmpc.model_folder import VOCABULARY, load_model_folder, read_model_config
@@ -139,7 +140,12 @@ def train(options: TrainingOptions, console: Console | None = None) -> TrainingR
         schedule = WarmupCosine(plan.learning_rate, steps=steps, warmup=max(1, round(WARMUP * steps)))
         optimizer = modern_optimizer(model, learning_rate=plan.learning_rate)
     weight_decay = PAPER_WEIGHT_DECAY if plan.recipe == "paper" else 0.0
-    objective = Objective(model, loss, weight_decay=weight_decay, device_count=fabric.world_size)
+    # Pieces form their gradients where DDP does not expect them.
+    alone = fabric.world_size == 1 and options.strategy != "ddp"
+    at_once = expressions_at_once(config, fabric.device) if alone else None
+    objective = Objective(
+        model, loss, weight_decay=weight_decay, device_count=fabric.world_size, expressions_at_once=at_once
+    )
     state = run.load_last(model, optimizer)
     wrapped, wrapped_optimizer = fabric.setup(objective, optimizer)
     meters = Meters(objective.terms, fabric.device)
