@@ -50,9 +50,14 @@ class EntityPerception(nn.Module):
             (E, C, H, W), unit norm over C.
         """
         language = torch.tanh(self.language(sentence)).unflatten(1, (self.heads, -1))  # (E, heads, C)
-        fused = visual[image_index, 0] * language[:, 0, :, None, None]  # (E, C, H, W)
+
+        def seen(head: int) -> Tensor:
+            """(E, C, H, W), or (1, C, H, W) for a single image: no copies for training to keep."""
+            return visual[:, head] if len(visual) == 1 else visual[image_index, head]
+
+        fused = seen(0) * language[:, 0, :, None, None]  # (E, C, H, W)
         for head in range(1, self.heads):
-            fused = torch.addcmul(fused, visual[image_index, head], language[:, head, :, None, None])
+            fused = torch.addcmul(fused, seen(head), language[:, head, :, None, None])
         return unit_norm(torch.tanh(fused), dim=1, scale=self.feature_scale)
 
 
