@@ -4,6 +4,10 @@
 
 The paper's network begins from a backbone that was trained to segment photos; this does the same for Blocks. The result
 is a model folder of which only the backbone is of use: ``cmpc train --backbone-weights runs/backbone``.
+
+Some colours never come with some shapes in the training split, and a backbone learns that too: it takes a shape in a
+new colour for another one. With ``--recolour`` three of four images are recoloured, and teach shapes; the others teach
+colours. It learns so faster when it has seen before: ``--initial-model`` begins from the result of a run without.
 """
 
 from __future__ import annotations
@@ -29,7 +33,7 @@ from cmpc.data.pixels import PixelNormalisation
 from cmpc.data.sources.blocks import SceneRecord, read_scenes
 from cmpc.data.transforms import letterbox_image
 from cmpc.data.vocabulary import Vocabulary
-from cmpc.model_folder import save_model_folder
+from cmpc.model_folder import load_model_folder, save_model_folder
 from cmpc.models import LEVELS, ModelConfig, build_network, preset
 from cmpc.training.schedule import WarmupCosine
 
@@ -38,6 +42,10 @@ CLASSES = {attribute: 1 + len(VALUES[attribute]) for attribute in ATTRIBUTES}
 """For each attribute its values, after the ground and the backdrop (0)."""
 GROUND_WEIGHT = 0.2
 """Seven of eight pixels show no block."""
+UNKNOWN = -100
+"""Label of pixels that do not teach an attribute."""
+RECOLOURED = 0.75
+"""Share of the images that are recoloured, where they are."""
 
 
 class AttributeHeads(nn.Module):
@@ -54,18 +62,17 @@ class AttributeHeads(nn.Module):
 
         Args:
             stages: what the backbone gave, (B, C, h, w) each.
-            labels: class of each pixel for each attribute, (B, 4, H, W) int64.
+            labels: class of each pixel for each attribute or ``UNKNOWN``, (B, 4, H, W) int64.
         """
         losses, right = [], []
-        on_block = labels[:, 0] > 0
         for level, head in self.levels.items():
             scores = F.interpolate(head(stages[level]), size=labels.shape[2:], mode="bilinear", align_corners=False)
             for number, part in enumerate(scores.split(list(CLASSES.values()), dim=1)):
                 weight = torch.ones(part.shape[1])
                 weight[0] = GROUND_WEIGHT
-                losses.append(F.cross_entropy(part, labels[:, number], weight=weight))
+                losses.append(F.cross_entropy(part, labels[:, number], weight=weight, ignore_index=UNKNOWN))
                 if level == LEVELS[-1]:
-                    right.append((part.argmax(dim=1) == labels[:, number])[on_block].float().mean())
+                    right.append((part.argmax(dim=1) == labels[:, number])[labels[:, number] > 0].float().mean())
         return torch.stack(losses).sum() / len(self.levels), torch.stack(right)
 
 
@@ -78,6 +85,8 @@ def main() -> int:
     parser.add_argument("--epochs", type=float, default=1.5, help="passes over the training split")
     parser.add_argument("--batch", type=int, default=16, help="images in a step")
     parser.add_argument("--learning-rate", type=float, default=2e-3, help="highest learning rate")
+    parser.add_argument("--recolour", action="store_true", help="learn shapes from images in other colours")
+    parser.add_argument("--initial-model", type=Path, help="model folder whose backbone to begin from")
     parser.add_argument("--seed", type=int, default=0, help="decides weights, order and mirroring")
     options = parser.parse_args()
     console = Console(stderr=True)
@@ -95,6 +104,8 @@ def main() -> int:
 
     torch.manual_seed(options.seed)
     model = build_network(config)
+    if options.initial_model is not None:
+        model.backbone.load_state_dict(load_model_folder(options.initial_model).model.backbone.state_dict())
     heads = AttributeHeads(config.backbone.channels[1:])
     normalise = PixelNormalisation(config.image)
     optimizer = torch.optim.AdamW([*model.backbone.parameters(), *heads.parameters()], weight_decay=0.02)
@@ -107,6 +118,11 @@ def main() -> int:
         pixels, truth = images[chosen], labels[chosen].long()
         if torch.rand(()) < 0.5:
             pixels, truth = pixels.flip(2), truth.flip(3)
+        if options.recolour:
+            others = round(RECOLOURED * options.batch)
+            pixels = torch.cat([recolour(pixels[:others]), pixels[others:]])
+            truth[:others, ATTRIBUTES.index("colour")] = UNKNOWN
+            truth[others:, ATTRIBUTES.index("shape")] = UNKNOWN
         for group in optimizer.param_groups:
             group["lr"] = schedule(step)
         loss, right = heads(model.backbone(normalise(pixels)), truth)
@@ -120,6 +136,26 @@ def main() -> int:
     save_model_folder(options.out, model, vocabulary)
     console.print(f"the backbone is in {options.out}")
     return 0
+
+
+def recolour(images: Tensor) -> Tensor:
+    """Turns the hues of each image by a random angle, mirrors them in half, and fades and lights them at random.
+
+    Args:
+        images: (B, S, S, 3) uint8.
+    """
+    count = len(images)
+    angle = torch.rand(count) * 2 * torch.pi
+    thirds = angle[:, None] + torch.tensor([0.0, -2.0, 2.0]) * torch.pi / 3
+    first, second, third = ((1 + 2 * torch.cos(thirds)) / 3).unbind(1)
+    rows = [[first, second, third], [third, first, second], [second, third, first]]
+    turn = torch.stack([torch.stack(row, dim=1) for row in rows], dim=1)  # (B, 3, 3), around the axis of greys
+    mirrored = torch.rand(count) < 0.5
+    turn[mirrored] = turn[mirrored][:, :, [1, 0, 2]]
+    saturation = (1.5 * torch.rand(count, 1, 1)).clamp(max=1)
+    brightness = 0.8 + 0.5 * torch.rand(count, 1, 1)
+    turn = brightness * (saturation * turn + (1 - saturation) / 3)
+    return (images.float() @ turn[:, None].mT).round().clamp(0, 255).to(torch.uint8)
 
 
 def load(path: Path, record: SceneRecord, config: ModelConfig) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:

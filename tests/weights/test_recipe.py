@@ -23,7 +23,7 @@ def test_recipe_makes_a_model_with_a_card_and_goes_on_where_it_was_stopped(
 ) -> None:
     monkeypatch.setitem(PRESETS, "small", tiny_config(100))
     stages = {
-        "expressions": ("--image-size", "64", "--batch-images", "6", "--steps", "2", "--learning-rate", "2e-3"),
+        "expressions": ("--image-size", "64", "--batch-images", "6", "--steps", "2", "--freeze-backbone"),
         "masks": ("--image-size", "96", "--batch-images", "4", "--steps", "2", "--learning-rate", "1e-3"),
     }
     monkeypatch.setattr(recipe, "STAGES", stages)
