@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 import cmpc
 from cmpc.cli import main as command
@@ -14,6 +15,7 @@ from networks import tiny_config
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "examples"))
 
+import pretrain_blocks_backbone as pretraining
 import train_blocks_model as recipe
 
 
@@ -45,3 +47,17 @@ def test_recipe_makes_a_model_with_a_card_and_goes_on_where_it_was_stopped(
     assert recipe.main() == 0
     assert "cmpc blocks" not in capsys.readouterr().out  # nothing is made twice
     assert (model / "model.safetensors").read_bytes() == weights
+
+
+def test_recoloured_images_keep_what_is_grey_and_where_edges_are() -> None:
+    torch.manual_seed(0)
+    images = torch.full((16, 4, 4, 3), 120, dtype=torch.uint8)
+    images[:, :, 2:] = torch.tensor([200, 60, 40], dtype=torch.uint8)
+    recoloured = pretraining.recolour(images)
+    assert recoloured.shape == images.shape
+    assert recoloured.dtype == torch.uint8
+    grey, red = recoloured[:, :, :2].int(), recoloured[:, :, 2:].int()
+    assert bool((grey == grey[..., :1]).all())
+    assert bool((red == red[:, :1, :1]).all())
+    assert len({tuple(one[0, 0].tolist()) for one in red}) > 12  # each image in its own colour
+    assert bool((images[:, :, :2] == 120).all())
