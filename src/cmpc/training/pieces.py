@@ -64,6 +64,7 @@ class _SumOverPieces(torch.autograd.Function):
         for start in starts:
             with torch.enable_grad():
                 loss, *values = of_piece(start, copies)
+            with torch.autocast(loss.device.type, enabled=False):  # as outside of the forward pass
                 loss.backward(inputs=learning)  # adds to what earlier pieces left, without a copy
             values = [loss.detach(), *values]
             sums = [total + value for total, value in zip(sums, values, strict=True)] if sums else values
