@@ -2,39 +2,38 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 
 import numpy as np
 import torch
 from rich.console import Console
-from torch.utils.data import DataLoader, Sampler
-from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 from cmpc.data.augmentation import Augmentation
-from cmpc.data.dataset import Batch, ReferringImages, collate, prepare_worker
-from cmpc.data.device_transforms import CollatePhotos, PhotoBatch
-from cmpc.data.sampler import PassSampler, StepSampler, Visit
-from cmpc.data.schema import PreparedDataset, ReferredObject
-from cmpc.data.spacy_word_types import SpacyWordTypes, label_rows, without_word_types
-from cmpc.data.vocabulary import Vocabulary
+from cmpc.data.dataset import ReferringImages
+from cmpc.data.sampler import PassSampler, StepSampler
+from cmpc.data.schema import PreparedDataset
 from cmpc.devices import expressions_at_once
-from cmpc.errors import UserError
-from cmpc.interop.embeddings import load_embeddings
-from cmpc.model_folder import VOCABULARY, load_model_folder, read_model_config
-from cmpc.models import LEVELS, ModelConfig, ReferringNetwork, build_network
+from cmpc.models import LEVELS, ReferringNetwork, build_network
 from cmpc.training.checkpoints import RunFolder
 from cmpc.training.fabric import make_fabric, naming_lost_processes
+from cmpc.training.inputs import (
+    fingerprint_of,
+    load_initial_weights,
+    run_config,
+    run_vocabulary,
+    validation_set_of,
+    word_embeddings,
+    word_labels,
+)
 from cmpc.training.interruption import Interruption
+from cmpc.training.loading import loading, make_loader
 from cmpc.training.losses import Loss, ModernLoss, PaperLoss
 from cmpc.training.objective import Objective
 from cmpc.training.optimizers import freeze_backbone, modern_optimizer, paper_optimizer, set_learning_rate
-from cmpc.training.options import Plan, TrainingOptions, check_same_run, model_config, run_settings
+from cmpc.training.options import Plan, TrainingOptions, check_same_run, run_settings
 from cmpc.training.progress import Meters, RunLog, not_finite
 from cmpc.training.schedule import PolynomialDecay, Schedule, WarmupCosine
 from cmpc.training.synchronised_norm import synchronise_batch_norms
@@ -78,9 +77,9 @@ def train(options: TrainingOptions, console: Console | None = None) -> TrainingR
     if before is not None and options.precision == "auto":  # trying the device out again might end otherwise
         options = replace(options, precision=before.get("options", {}).get("precision", "auto"))
     data = PreparedDataset.open(options.data, options.images)
-    vocabulary = _vocabulary(options, data)
-    embeddings = _embeddings(options, vocabulary)
-    config = _config(options, vocabulary, embeddings)
+    vocabulary = run_vocabulary(options, data)
+    embeddings = word_embeddings(options, vocabulary)
+    config = run_config(options, vocabulary, embeddings)
     training_set = ReferringImages(
         data,
         options.train_split,
@@ -90,19 +89,19 @@ def train(options: TrainingOptions, console: Console | None = None) -> TrainingR
         expressions_per_image=plan.expressions_per_image,
         seed=options.seed,
         augmentation=Augmentation() if plan.augmentation else None,
-        label_words=_word_labels(options, config),
+        label_words=word_labels(options, config),
         grounding=plan.recipe == "modern" and config.grounded_reasoning,
         render=options.render_on == "cpu",
     )
     supervised = training_set.has_word_types and plan.recipe == "modern" and config.network == "cmpc"
     config = replace(config, word_type_supervision=supervised or config.word_type_supervision)
-    validation_set = _validation_set(options, data, vocabulary, config)
+    validation_set = validation_set_of(options, data, vocabulary, config)
     visits = len(training_set.order)
     steps = plan.total_steps(visits)
 
     # Devices ---------------------------------------------------------------------------------------------------------
     fabric, precision = make_fabric(options, recipe=plan.recipe, batch_images=plan.batch_images)
-    fingerprint = _fingerprint(vocabulary, training_set, validation_set)
+    fingerprint = fingerprint_of(vocabulary, training_set, validation_set)
     settings = run_settings(options, plan, precision=precision, network=config, fingerprint=fingerprint)
     if before is not None:
         check_same_run(before, settings, options.out)
@@ -123,7 +122,7 @@ def train(options: TrainingOptions, console: Console | None = None) -> TrainingR
         with torch.no_grad():
             model.language.embedding.weight.copy_(torch.from_numpy(embeddings))
     if not run.last.exists():
-        _load_initial_weights(model, options)
+        load_initial_weights(model, options)
     freeze_backbone(model, tune=options.tune_backbone, freeze=options.freeze_backbone)
     if fabric.world_size > 1:
         synchronise_batch_norms(model)
@@ -152,7 +151,7 @@ def train(options: TrainingOptions, console: Console | None = None) -> TrainingR
     meters.restore(state.sums)
 
     # The loop --------------------------------------------------------------------------------------------------------
-    batches = _loader(
+    batches = make_loader(
         training_set,
         StepSampler(
             training_set.order,
@@ -162,7 +161,7 @@ def train(options: TrainingOptions, console: Console | None = None) -> TrainingR
             device_rank=fabric.global_rank,
             device_count=fabric.world_size,
         ),
-        options,
+        workers=options.workers,
     )
     validation_batches = None
     if validation_set is not None:
@@ -172,7 +171,7 @@ def train(options: TrainingOptions, console: Console | None = None) -> TrainingR
             device_rank=fabric.global_rank,
             device_count=fabric.world_size,
         )
-        validation_batches = _loader(validation_set, sampler, options)
+        validation_batches = make_loader(validation_set, sampler, workers=options.workers)
 
     log = None
     if fabric.is_global_zero:
@@ -198,7 +197,7 @@ def train(options: TrainingOptions, console: Console | None = None) -> TrainingR
         naming_lost_processes(fabric),
         log or nullcontext(),
         Interruption() as interruption,
-        _loading(batches) as loaded,
+        loading(batches) as loaded,
     ):
         for batch in loaded:
             # Whatever a step draws at random depends on seed, step and device alone: there is no random state to
@@ -242,7 +241,7 @@ def train(options: TrainingOptions, console: Console | None = None) -> TrainingR
                 and (last_step or _ends_epochs(state.step, options, plan, visits))
                 and not stop
             ):
-                with _loading(validation_batches) as loaded_validation:
+                with loading(validation_batches) as loaded_validation:
                     scores = validate(objective, loaded_validation, fabric)
                 row = {"step": state.step, "epoch": state.step * plan.batch_images / visits, **asdict(scores)}
                 row["seconds"] = seconds_before + time.monotonic() - began
@@ -275,113 +274,6 @@ def _ends_epochs(step: int, options: TrainingOptions, plan: Plan, visits: int) -
         return False
     images = options.validate_every * visits
     return step * plan.batch_images // images > (step - 1) * plan.batch_images // images
-
-
-def _vocabulary(options: TrainingOptions, data: PreparedDataset) -> Vocabulary:
-    if options.initial_model is not None:
-        read_model_config(options.initial_model)  # a folder that is no model is named as such
-        return Vocabulary.load(options.initial_model / VOCABULARY)
-    if options.vocabulary is not None:
-        return Vocabulary.load(options.vocabulary)
-    return Vocabulary.from_expressions(
-        expression for row in data.read(options.train_split) for expression in row.expressions
-    )
-
-
-def _embeddings(options: TrainingOptions, vocabulary: Vocabulary) -> np.ndarray | None:
-    """The rows of ``--embeddings``, float32 (V, C)."""
-    return None if options.embeddings is None else load_embeddings(options.embeddings, vocabulary, seed=options.seed)
-
-
-def _config(options: TrainingOptions, vocabulary: Vocabulary, embeddings: np.ndarray | None) -> ModelConfig:
-    channels = None if embeddings is None else embeddings.shape[1]
-    config = model_config(options, vocabulary_size=len(vocabulary), embedding_channels=channels)
-    if options.backbone_weights in (None, "random"):
-        return config
-    from cmpc.interop.backbone_weights import config_for_backbone_weights
-
-    return config_for_backbone_weights(config, str(options.backbone_weights))
-
-
-def _load_initial_weights(model: ReferringNetwork, options: TrainingOptions) -> None:
-    """The weights that the run begins with, where they are not random."""
-    if options.initial_model is not None:
-        model.load_state_dict(load_model_folder(options.initial_model).model.state_dict())
-    elif options.backbone_weights not in (None, "random"):
-        from cmpc.interop.backbone_weights import load_backbone_weights
-
-        load_backbone_weights(model, str(options.backbone_weights))
-
-
-def _word_labels(
-    options: TrainingOptions, config: ModelConfig
-) -> Callable[[list[ReferredObject]], list[ReferredObject]] | None:
-    """What gives the rows their word types; None for those of the data."""
-    if options.word_types == "none" or config.network == "rrn":
-        return without_word_types
-    if options.word_types == "spacy":
-        return partial(label_rows, labeller=SpacyWordTypes(options.spacy_pipeline))
-    return None
-
-
-def _validation_set(
-    options: TrainingOptions, data: PreparedDataset, vocabulary: Vocabulary, config: ModelConfig
-) -> ReferringImages | None:
-    split = options.validation_split or ("val" if "val" in data.splits else None)
-    if split is None or not options.validate_every:
-        return None
-    return ReferringImages(
-        data,
-        split,
-        vocabulary,
-        config.image,
-        max_words=config.max_words,
-        expressions_per_image=8,
-        shuffle=False,
-        render=options.render_on == "cpu",
-    )
-
-
-def _fingerprint(vocabulary: Vocabulary, *sets: ReferringImages | None) -> str:
-    """Stands for the words and the rows that a run learns from and is judged by."""
-    digest = hashlib.sha256("\n".join(vocabulary.words).encode())
-    for dataset in sets:
-        for row in dataset.rows if dataset else ():
-            learned = (row.ref_id, row.image, row.mask, row.expressions, row.word_types)
-            digest.update(repr((*learned, row.grounding) if dataset and dataset.has_grounding else learned).encode())
-        digest.update(b"\0")
-    return digest.hexdigest()
-
-
-def _loader(
-    dataset: ReferringImages, sampler: Sampler[list[Visit]], options: TrainingOptions
-) -> DataLoader[Batch | PhotoBatch]:
-    workers = min(4, (os.cpu_count() or 1) - 1) if options.workers is None else options.workers
-    return DataLoader(
-        dataset,  # type: ignore[arg-type]  # collate makes batches of samples
-        batch_sampler=sampler,
-        collate_fn=collate if dataset.render else CollatePhotos(dataset.image),
-        num_workers=workers,
-        worker_init_fn=prepare_worker,
-        pin_memory=torch.cuda.is_available(),
-    )
-
-
-@contextmanager
-def _loading(batches: DataLoader[Batch | PhotoBatch]) -> Iterator[Iterator[Batch | PhotoBatch]]:
-    """The batches, loaded ahead in processes that end with the block, however it ends.
-
-    The processes ignore signals, so whoever leaves them behind waits for them at its own end, without end. An error in
-    one of them is raised as it was there, where PyTorch puts a traceback in its text.
-    """
-    loaded = iter(batches)
-    try:
-        yield loaded
-    except UserError as error:
-        raise type(error)(str(error).rpartition(f"{type(error).__name__}: ")[2].strip()) from None
-    finally:
-        if isinstance(loaded, _MultiProcessingDataLoaderIter):
-            loaded._shutdown_workers()  # its destructor, which a traceback can keep from running
 
 
 def _summary(
