@@ -9,7 +9,8 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.naive_network import NaiveNetwork
-from cmpc.data.transforms import images_to_tensor, letterbox_image, undo_letterbox
+from cmpc.data.pixels import PixelNormalisation
+from cmpc.data.transforms import letterbox_image, undo_letterbox
 from cmpc.model_folder import load_model_folder
 from cmpc.models import CMPC
 
@@ -29,7 +30,8 @@ class NaiveSegmenter:
         config = self.network.config
         square = letterbox_image(photo, config.image.size, config.image.resize)
         tokens = torch.tensor([self.vocabulary.encode(expression, config.max_words)])
-        return self.network(images_to_tensor([square], config.image), tokens).logits[0].numpy()
+        images = PixelNormalisation(config.image)(torch.from_numpy(square[None]))
+        return self.network(images, tokens).logits[0].numpy()
 
     def predict(self, photo: NDArray[np.uint8], expression: str) -> NDArray[np.float32]:
         """Probabilities, float32 (H, W), of a photo (H, W, 3)."""
@@ -47,7 +49,7 @@ def difference_from_ours(folder: Path, photo: NDArray[np.uint8], expressions: tu
     ids = [torch.tensor(loaded.vocabulary.encode(expression, config.max_words)) for expression in expressions]
     tokens = torch.nn.utils.rnn.pad_sequence(ids, batch_first=True)
     with torch.inference_mode():
-        images = images_to_tensor([square], config.image)
+        images = PixelNormalisation(config.image)(torch.from_numpy(square[None]))
         ours = loaded.model(images, tokens, torch.zeros(len(ids), dtype=torch.int64)).logits.numpy()
     theirs = np.stack([naive.logits(photo, expression) for expression in expressions])
     error = np.linalg.norm((theirs - ours).reshape(len(ids), -1), axis=1)

@@ -63,19 +63,24 @@ def jpegs(material: Material, *, resize: Literal["original", "area"]) -> Callabl
     """Decode as training does without augmentation, letterbox, normalise."""
     import dataclasses
 
+    import torch
+
     from cmpc.data.images import decode_image
-    from cmpc.data.transforms import images_to_tensor, letterbox_image
+    from cmpc.data.pixels import PixelNormalisation
+    from cmpc.data.transforms import letterbox_image
     from cmpc.models import preset
 
     one_core()
-    config = dataclasses.replace(preset("small" if resize == "area" else "paper").image, size=SIZE)
+    normalise = PixelNormalisation(
+        dataclasses.replace(preset("small" if resize == "area" else "paper").image, size=SIZE)
+    )
     files = material.photo_files()
 
     def load() -> None:
         for file in files:
             photo = decode_image(file, longest_side=SIZE if resize == "area" else None)
             square = letterbox_image(photo.pixels, SIZE, resize, photo=(photo.height, photo.width))
-            images_to_tensor([square], config)
+            normalise(torch.from_numpy(square[None]))
 
     return load
 

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cmpc.data.images import read_image
+from cmpc.data.pixels import PixelNormalisation
 from cmpc.data.transforms import (
     Letterbox,
-    images_to_tensor,
     letterbox_image,
     letterbox_mask,
     resize_and_crop,
@@ -173,7 +173,7 @@ def test_mask_survives_the_way_there_and_back() -> None:
 def test_network_input_of_the_paper_is_bgr_minus_the_mean() -> None:
     image = np.zeros((2, 2, 3), np.uint8)
     image[0, 1] = (10, 20, 30)
-    tensor = images_to_tensor([image, image], ImageConfig(size=2))
+    tensor = PixelNormalisation(ImageConfig(size=2))(torch.from_numpy(np.stack([image, image])))
     blue, green, red = ImageConfig().mean
     assert tensor.shape == (2, 3, 2, 2)
     assert tensor.dtype == torch.float32
@@ -183,7 +183,7 @@ def test_network_input_of_the_paper_is_bgr_minus_the_mean() -> None:
 
 def test_network_input_of_the_small_preset_is_normalised_rgb() -> None:
     config = preset("small").image
-    tensor = images_to_tensor([np.full((4, 4, 3), (10, 20, 30), np.uint8)], config)
+    tensor = PixelNormalisation(config)(torch.from_numpy(np.full((1, 4, 4, 3), (10, 20, 30), np.uint8)))
     expected = (np.array([10, 20, 30]) - config.mean) / config.std
     assert np.allclose(tensor[0, :, 2, 3].numpy(), expected, atol=1e-6)
 

@@ -11,8 +11,9 @@ import pytest
 import torch
 
 from cmpc.data.images import read_image
+from cmpc.data.pixels import PixelNormalisation
 from cmpc.data.schema import PreparedDataset
-from cmpc.data.transforms import images_to_tensor, letterbox_image, letterbox_mask
+from cmpc.data.transforms import letterbox_image, letterbox_mask
 from cmpc.data.vocabulary import Vocabulary
 from cmpc.engines.engine import Features
 from cmpc.engines.torch_engine import TorchEngine
@@ -57,7 +58,8 @@ def test_chain_from_photo_files_to_metrics_equals_the_original(tmp_path: Path) -
     evaluation = evaluate(model, vocabulary, dataset, "val", protocol="paper", batch_images=3)
 
     for name, shown in zip(CHAIN, model.images, strict=True):
-        reference = images_to_tensor([read_image(REFERENCE[f"{name}/out"].tobytes())], model.config.image)[0]
+        square = read_image(REFERENCE[f"{name}/out"].tobytes())
+        reference = PixelNormalisation(model.config.image)(torch.from_numpy(square[None]))[0]
         difference = (shown - reference).abs()
         assert difference.max() <= 1.001
         assert (difference > 0.5).float().mean() <= 0.008
@@ -76,7 +78,8 @@ def test_each_expression_is_asked_about_its_own_image_and_compared_with_its_own_
     config = tiny_engine.config
     truth = {}
     for row in rows:
-        image = images_to_tensor([letterbox_image(dataset.read_image(row), 64, "area")], config.image)[0]
+        square = letterbox_image(dataset.read_image(row), 64, "area")
+        image = PixelNormalisation(config.image)(torch.from_numpy(square[None]))[0]
         for expression in row.expressions:
             words = tuple(vocabulary.encode(expression, config.max_words) or [vocabulary.unknown_id])
             truth[words] = (image, letterbox_mask(row.decode_mask(), 64, "area"))

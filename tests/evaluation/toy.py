@@ -10,8 +10,8 @@ import torch
 from PIL import Image
 from pycocotools import mask as coco_mask
 
+from cmpc.data.pixels import PixelNormalisation
 from cmpc.data.schema import DatasetInfo, PreparedDataset, ReferredObject, write_dataset
-from cmpc.data.transforms import images_to_tensor
 from cmpc.engines.engine import EngineName, Features, Precision
 from cmpc.models import ModelConfig
 
@@ -77,7 +77,7 @@ class ScriptedEngine:
 
     def encode_image(self, images: np.ndarray) -> list[Features]:
         """Keeps the images, uint8, (B, S, S, 3)."""
-        normalised = images_to_tensor(list(images), self.config.image)
+        normalised = PixelNormalisation(self.config.image)(torch.from_numpy(images))
         self.images.extend(normalised)
         return [{"image": image} for image in normalised]
 

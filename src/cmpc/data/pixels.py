@@ -25,4 +25,4 @@ class PixelNormalisation(nn.Module):
         channels = images.permute(0, 3, 1, 2)
         if self.reverse_channels:
             channels = channels.flip(1)
-        return ((channels.float() - self.mean) / self.std).contiguous()
+        return (channels.contiguous().float() - self.mean) / self.std  # bytes are turned to planes faster than floats

@@ -6,19 +6,13 @@ the outside of the image counts as zero); ``area`` averages when shrinking, as i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-
-if TYPE_CHECKING:
-    import torch
-
-    from cmpc.models.config import ImageConfig
 
 Resize = Literal["original", "area"]
 
@@ -161,30 +155,6 @@ def resize_and_crop(mask: NDArray[np.bool_], height: int, width: int) -> NDArray
     left = (resized_width - width) // 2
     rows, columns = slice(top, top + height), slice(left, left + width)
     return _touched(mask, resized_height, resized_width, rows, columns)
-
-
-def images_to_tensor(
-    images: Sequence[NDArray[np.uint8]], config: ImageConfig, device: torch.device | str = "cpu"
-) -> torch.Tensor:
-    """The network's input from letterboxed photos.
-
-    The bytes travel to the device and are normalised there: a quarter of the transfer.
-
-    Args:
-        images: RGB, uint8, each (S, S, 3), all of the same size.
-        config: channel order, mean and standard deviation that the network expects.
-        device: where the tensor shall live.
-
-    Returns:
-        float32, (B, 3, S, S), channels in ``config.channel_order``.
-    """
-    import torch
-
-    from cmpc.data.pixels import PixelNormalisation
-
-    pixels = torch.from_numpy(np.stack(images)).to(device)  # (B, S, S, 3) uint8
-    normalised: torch.Tensor = PixelNormalisation(config).to(device)(pixels)
-    return normalised
 
 
 def _area(values: NDArray, box: Letterbox) -> NDArray:
