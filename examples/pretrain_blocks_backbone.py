@@ -8,6 +8,9 @@ is a model folder of which only the backbone is of use: ``cmpc train --backbone-
 Some colours never come with some shapes in the training split, and a backbone learns that too: it takes a shape in a
 new colour for another one. With ``--recolour`` three of four images are recoloured, and teach shapes; the others teach
 colours. It learns so faster when it has seen before: ``--initial-model`` begins from the result of a run without.
+
+Grounded reasoning compares cells by classes in several aspects, which it learns very slowly from masks. ``--aspects``
+teaches them, the four attributes of blocks as the first four, and leaves the backbone as it is.
 """
 
 from __future__ import annotations
@@ -35,6 +38,7 @@ from cmpc.data.transforms import letterbox_image
 from cmpc.data.vocabulary import Vocabulary
 from cmpc.model_folder import load_model_folder, save_model_folder
 from cmpc.models import LEVELS, ModelConfig, build_network, preset
+from cmpc.models.aspects import Aspects
 from cmpc.training.schedule import WarmupCosine
 
 LABEL_STRIDE = 4
@@ -57,23 +61,42 @@ class AttributeHeads(nn.Module):
             {level: nn.Conv2d(count, sum(CLASSES.values()), 1) for level, count in zip(LEVELS, channels, strict=True)}
         )
 
-    def forward(self, stages: dict[str, Tensor], labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Loss, and the share of the pixels of blocks whose attribute the last level tells, (4,).
+    def forward(self, stages: dict[str, Tensor]) -> list[list[Tensor]]:
+        """For each level the scores of each attribute, (B, classes, h, w), from what the backbone gave."""
+        sizes = list(CLASSES.values())
+        return [list(head(stages[level]).split(sizes, dim=1)) for level, head in self.levels.items()]
 
-        Args:
-            stages: what the backbone gave, (B, C, h, w) each.
-            labels: class of each pixel for each attribute or ``UNKNOWN``, (B, 4, H, W) int64.
-        """
-        losses, right = [], []
-        for level, head in self.levels.items():
-            scores = F.interpolate(head(stages[level]), size=labels.shape[2:], mode="bilinear", align_corners=False)
-            for number, part in enumerate(scores.split(list(CLASSES.values()), dim=1)):
-                weight = torch.ones(part.shape[1])
-                weight[0] = GROUND_WEIGHT
-                losses.append(F.cross_entropy(part, labels[:, number], weight=weight, ignore_index=UNKNOWN))
-                if level == LEVELS[-1]:
-                    right.append((part.argmax(dim=1) == labels[:, number])[labels[:, number] > 0].float().mean())
-        return torch.stack(losses).sum() / len(self.levels), torch.stack(right)
+
+class AspectHeads(nn.Module):
+    """The network's own aspects; the first four are to be the attributes."""
+
+    def __init__(self, aspects: Aspects) -> None:
+        super().__init__()
+        self.aspects = aspects
+
+    def forward(self, stages: dict[str, Tensor]) -> list[list[Tensor]]:
+        """The scores of each attribute, (B, classes, h, w), from what the backbone gave; of one head."""
+        return [list(self.aspects.scores(stages)[:, : len(ATTRIBUTES)].unbind(dim=1))]
+
+
+def loss_and_right(heads: list[list[Tensor]], labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Loss, and the share of the pixels of blocks whose attribute the last head tells, (4,).
+
+    Args:
+        heads: for each head the scores of each attribute, (B, classes, h, w).
+        labels: class of each pixel for each attribute or ``UNKNOWN``, (B, 4, H, W) int64.
+    """
+    losses: list[Tensor] = []
+    right: list[Tensor] = []
+    for scores in heads:
+        right.clear()
+        for number, part in enumerate(scores):
+            part = F.interpolate(part, size=labels.shape[2:], mode="bilinear", align_corners=False)
+            weight = torch.ones(part.shape[1])
+            weight[0] = GROUND_WEIGHT
+            losses.append(F.cross_entropy(part, labels[:, number], weight=weight, ignore_index=UNKNOWN))
+            right.append((part.argmax(dim=1) == labels[:, number])[labels[:, number] > 0].float().mean())
+    return torch.stack(losses).sum() / len(heads), torch.stack(right)
 
 
 def main() -> int:
@@ -86,6 +109,7 @@ def main() -> int:
     parser.add_argument("--batch", type=int, default=16, help="images in a step")
     parser.add_argument("--learning-rate", type=float, default=2e-3, help="highest learning rate")
     parser.add_argument("--recolour", action="store_true", help="learn shapes from images in other colours")
+    parser.add_argument("--aspects", action="store_true", help="teach the aspects of grounded reasoning instead")
     parser.add_argument("--initial-model", type=Path, help="model folder whose backbone to begin from")
     parser.add_argument("--seed", type=int, default=0, help="decides weights, order and mirroring")
     options = parser.parse_args()
@@ -93,6 +117,7 @@ def main() -> int:
 
     vocabulary = Vocabulary.from_expressions([])
     config = preset("small", vocabulary_size=len(vocabulary))
+    config = dataclasses.replace(config, grounded_reasoning=options.aspects)
     config = dataclasses.replace(config, image=dataclasses.replace(config.image, size=options.image_size))
     records = list(read_scenes(options.data, "train"))
     loaded = [
@@ -106,12 +131,13 @@ def main() -> int:
     model = build_network(config)
     if options.initial_model is not None:
         model.backbone.load_state_dict(load_model_folder(options.initial_model).model.backbone.state_dict())
-    heads = AttributeHeads(config.backbone.channels[1:])
+    model.backbone.train(not options.aspects).requires_grad_(not options.aspects)
+    heads = AttributeHeads(config.backbone.channels[1:]) if model.aspects is None else AspectHeads(model.aspects)
     normalise = PixelNormalisation(config.image)
-    optimizer = torch.optim.AdamW([*model.backbone.parameters(), *heads.parameters()], weight_decay=0.02)
+    parameters = [parameter for module in (model.backbone, heads) for parameter in module.parameters()]
+    optimizer = torch.optim.AdamW([value for value in parameters if value.requires_grad], weight_decay=0.02)
     steps = round(options.epochs * len(images) / options.batch)
     schedule = WarmupCosine(options.learning_rate, steps=steps, warmup=max(1, steps // 20))
-    model.train()
     began = time.monotonic()
     for step in range(steps):
         chosen = torch.randint(len(images), (options.batch,))
@@ -125,7 +151,7 @@ def main() -> int:
             truth[others:, ATTRIBUTES.index("shape")] = UNKNOWN
         for group in optimizer.param_groups:
             group["lr"] = schedule(step)
-        loss, right = heads(model.backbone(normalise(pixels)), truth)
+        loss, right = loss_and_right(heads(model.backbone(normalise(pixels))), truth)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

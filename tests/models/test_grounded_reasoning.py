@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from cmpc.models import build_network
+from cmpc.models.aspects import ASPECTS, CLASSES, Aspects
 from cmpc.models.config import ModelConfig
 from cmpc.models.grounded_reasoning import EDGES, PLACES, GroundedMaps, place_classes, spread_over_places
 from networks import tiny_config
@@ -55,6 +56,37 @@ def test_cells_hear_the_words_that_draw() -> None:
         assert ((sums - 1).abs() < 1e-5).logical_or(sums == 0).all()
         assert sums.any()
         assert not heard[1, :, 2:].any()  # padding draws nothing
+
+
+@torch.inference_mode()
+def test_aspects_are_shares_of_classes_on_the_finest_grid() -> None:
+    torch.manual_seed(0)
+    aspects = Aspects({"c3": 5, "c4": 7})
+    shares = aspects({"c3": torch.randn(2, 5, 8, 6), "c4": torch.randn(2, 7, 4, 3)})
+    assert shares.shape == (2, ASPECTS, CLASSES, 8, 6)
+    torch.testing.assert_close(shares.sum(dim=2), torch.ones(2, ASPECTS, 8, 6))
+
+
+@torch.inference_mode()
+def test_cells_are_compared_with_what_words_look_at_as_in_a_loop() -> None:
+    torch.manual_seed(1)
+    model = build_network(grounded_config()).eval()
+    tokens = torch.tensor([[4, 9, 13], [5, 6, 0]])
+    features = model.encode_image(torch.randn(2, 3, 64, 64))
+    index = torch.tensor([1, 0])
+    output = model.comprehend(features, model.encode_expression(tokens), index)
+    classes = features.levels["aspects"].flatten(3)
+    for level, maps in output.maps.items():
+        reasoning = maps.reasoning
+        assert isinstance(reasoning, GroundedMaps)
+        table = model.get_parameter(f"levels.{level}.relation_reasoning.pairs.weight").view(ASPECTS, CLASSES, CLASSES)
+        for expression, aspect in ((0, 0), (1, 3)):
+            word = int(reasoning.speakers[expression, 0])
+            looked_at = reasoning.word_to_cells[expression, :, word]
+            shares = classes[index[expression], aspect]  # (classes, S)
+            views = reasoning.views[expression, 0, PLACES:]
+            torch.testing.assert_close(views[aspect], (shares @ looked_at) @ shares)
+            torch.testing.assert_close(views[ASPECTS + aspect], (shares @ looked_at) @ table[aspect] @ shares)
 
 
 def grounded_config() -> ModelConfig:

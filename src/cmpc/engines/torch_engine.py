@@ -96,6 +96,8 @@ class TorchEngine:
         for level in ("c3", "c4", "c5"):
             visual = features[level].float().permute(0, 2, 3, 1).unflatten(3, grid)  # (1, heads, C, h, w)
             maps[level] = visual if self.config.entity_perception else visual[:, 0]
+        if "aspects" in features:
+            maps["aspects"] = features["aspects"].float().unflatten(3, grid)  # (1, aspects, classes, h, w)
         detail = features.get("detail")
         return ImageFeatures(
             maps,

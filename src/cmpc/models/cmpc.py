@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from cmpc.models.aspects import Aspects
 from cmpc.models.config import LEVELS, ModelConfig
 from cmpc.models.conv_lstm import ConvLSTM
 from cmpc.models.entity_perception import Concatenation, EntityPerception
@@ -59,11 +60,17 @@ class LevelComprehension(nn.Module):
         self.side_score = nn.Conv2d(config.fusion_channels, 1, 3, padding=1)
 
     def forward(
-        self, visual: Tensor, position: Tensor, expressions: ExpressionFeatures, image_index: Tensor
+        self,
+        visual: Tensor,
+        aspects: Tensor | None,
+        position: Tensor,
+        expressions: ExpressionFeatures,
+        image_index: Tensor,
     ) -> LevelMaps:
         """
         Args:
             visual: the level's part of ``ImageFeatures``, (B, heads, C, h, w).
+            aspects: those of the cells, (B, aspects, classes, h, w), for grounded reasoning.
             position: spatial code, (8, h, w).
             expressions: words and sentences of E expressions.
             image_index: the image of each expression, (E,) int64.
@@ -72,7 +79,8 @@ class LevelComprehension(nn.Module):
         cells = [entities]
         reasoning: Reasoning | GroundedMaps | None = None
         if isinstance(self.relation_reasoning, GroundedReasoning):
-            reasoning = self.relation_reasoning(entities, expressions, visual, image_index)
+            assert aspects is not None, "the network has aspects where it has grounded reasoning"
+            reasoning = self.relation_reasoning(entities, expressions, visual, aspects, image_index)
         elif self.relation_reasoning is not None:
             reasoning = self.relation_reasoning(entities, expressions.words, expressions.relation, expressions.is_word)
         if reasoning is not None:
@@ -92,6 +100,8 @@ class CMPC(ReferringNetwork):
         self.lateral = nn.ModuleDict(
             {level: nn.Conv2d(channels[level], config.multimodal_channels, 1) for level in LEVELS}
         )
+        if config.grounded_reasoning:
+            self.aspects = Aspects(channels)
         self.language = LanguageEncoder(
             vocabulary_size=config.vocabulary_size,
             embedding_channels=config.embedding_channels,
@@ -126,6 +136,8 @@ class CMPC(ReferringNetwork):
             lateral = unit_norm(lateral, dim=1, scale=self.config.feature_scale)
             perception = cast(LevelComprehension, self.levels[level]).entity_perception
             levels[level] = perception.encode_image(lateral, position)
+        if self.aspects is not None:
+            levels["aspects"] = self.aspects(stages)
         return ImageFeatures(levels, position, self._detail(stages), (images.shape[2], images.shape[3]))
 
     def _encode_expression(self, tokens: Tensor) -> ExpressionFeatures:
@@ -134,8 +146,9 @@ class CMPC(ReferringNetwork):
     def _comprehend(
         self, images: ImageFeatures, expressions: ExpressionFeatures, image_index: Tensor
     ) -> SegmentationOutput:
+        aspects = images.levels.get("aspects")
         maps: dict[str, LevelMaps] = {
-            level: comprehension(images.levels[level], images.position, expressions, image_index)
+            level: comprehension(images.levels[level], aspects, images.position, expressions, image_index)
             for level, comprehension in self.levels.items()
         }
         exchanged = {level: maps[level].fused for level in LEVELS}

@@ -7,13 +7,13 @@ and how alike it is. Where data say what words speak about, as Blocks does, this
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from cmpc.models.aspects import ASPECTS, CLASSES
 from cmpc.models.language import ExpressionFeatures
 from cmpc.models.normalisation import joint_layer_norm, unit_norm
 
@@ -23,8 +23,8 @@ EDGE_WIDTH = 0.06
 """How softly a class ends."""
 PLACES = (len(EDGES) + 1) ** 2
 """Classes of how a cell lies to another one: those of both axes."""
-ASPECTS, ASPECT_CHANNELS = 6, 8
-"""In how many ways cells are compared, and the channels of each."""
+VIEWS = PLACES + 2 * ASPECTS
+"""What a word is told of a cell: its places, and in each aspect how alike it is and how it compares otherwise."""
 FIELDS = 32
 """Maps that words draw around what they speak about."""
 ECHOES = 8
@@ -48,9 +48,9 @@ class GroundedMaps:
     speakers: Tensor
     """Positions of the words that draw fields, (E, R)."""
     weights: Tensor
-    """How each of them weighs places and aspects, (E, R, places + aspects, F)."""
+    """How each of them weighs places and comparisons, (E, R, views, F)."""
     views: Tensor
-    """How each cell lies to, and how alike it is to, what they speak about, (E, R, places + aspects, S)."""
+    """How each cell lies to, and how alike it is to, what they speak about, (E, R, views, S)."""
 
     @property
     def cell_to_words(self) -> Tensor:
@@ -65,8 +65,9 @@ class GroundedReasoning(nn.Module):
     """Messages that know where they come from: each word attends to cells and draws fields around them.
 
     The adjacency of a word w is ``A_w(v, u) = attention_w(u) * k_w(v, u)``: what cell v takes from cell u depends on
-    how v lies to u and on how alike they are, as the word says. Products of classes of distances along both axes
-    describe the places, so that they cost two small products a word.
+    how v lies to u and on how they compare, as the word says. Products of classes of distances along both axes describe
+    the places, so that they cost two small products a word. In each aspect u and v are alike as far as they share a
+    class ("the same colour as"), and compare otherwise by a learned table of pairs of classes ("larger than").
     """
 
     def __init__(self, *, channels: int, heads: int, word_channels: int, feature_scale: float) -> None:
@@ -75,22 +76,22 @@ class GroundedReasoning(nn.Module):
         visual, key = heads * channels, channels // 2
         self.ground_cells = nn.Conv2d(visual, key, 1)
         self.ground_words = nn.Linear(word_channels, key)
-        self.sender = nn.Conv2d(visual, ASPECTS * ASPECT_CHANNELS, 1)
-        self.receiver = nn.Conv2d(visual, ASPECTS * ASPECT_CHANNELS, 1)
-        self.field_weights = nn.Linear(word_channels, (PLACES + ASPECTS) * FIELDS)
+        self.pairs = nn.Conv2d(ASPECTS * CLASSES, ASPECTS * CLASSES, 1, groups=ASPECTS, bias=False)
+        self.field_weights = nn.Linear(word_channels, VIEWS * FIELDS)
         self.echo_weights = nn.Linear(word_channels, ECHOES)
         self.spread = nn.Conv2d(FIELDS + ECHOES, channels, 1)
         self.update = nn.Conv2d(channels, channels, 1)
         self.update_norm = joint_layer_norm(channels)
 
     def forward(
-        self, entities: Tensor, expressions: ExpressionFeatures, visual: Tensor, image_index: Tensor
+        self, entities: Tensor, expressions: ExpressionFeatures, visual: Tensor, aspects: Tensor, image_index: Tensor
     ) -> GroundedMaps:
         """
         Args:
             entities: multimodal features from entity perception, (E, C, H, W).
             expressions: words of E expressions and their types.
             visual: what entity perception made of the images, (B, heads, C, H, W).
+            aspects: shares of the classes of their cells, (B, aspects, classes, H, W).
             image_index: the image of each expression, (E,) int64.
         """
         height, width = entities.shape[2:]
@@ -103,11 +104,10 @@ class GroundedReasoning(nn.Module):
         gate, speakers = drawing_words(expressions)  # (E, R) twice
         speaking = words.gather(1, speakers[:, :, None].expand(-1, -1, words.shape[2]))  # (E, R, D)
         sources = attention.gather(1, speakers[:, :, None].expand(-1, -1, attention.shape[2])).to(words.dtype)
-        weights = self.field_weights(speaking).unflatten(2, (PLACES + ASPECTS, FIELDS))
-        weights = weights * gate[:, :, None, None].to(weights.dtype)  # (E, R, places + aspects, fields)
+        weights = self.field_weights(speaking).unflatten(2, (VIEWS, FIELDS))
+        weights = weights * gate[:, :, None, None].to(weights.dtype)  # (E, R, views, fields)
         places = spread_over_places(sources, (height, width))  # (E, R, places, S)
-        likeness = self._compare(sources, visual, image_index)  # (E, R, aspects, S)
-        views = torch.cat([places, likeness], dim=2)
+        views = torch.cat([places, self._compare(sources, aspects, image_index)], dim=2)  # (E, R, views, S)
         fields = F.relu(weights.flatten(1, 2).mT @ views.flatten(1, 2))  # (E, fields, S)
 
         weights_of_echoes = self.echo_weights(words) * expressions.is_word[:, :, None]  # (E, N, echoes)
@@ -118,12 +118,13 @@ class GroundedReasoning(nn.Module):
         features = unit_norm(features, dim=1, scale=self.feature_scale)
         return GroundedMaps(features, attention.mT, speakers, weights, views)
 
-    def _compare(self, sources: Tensor, visual: Tensor, image_index: Tensor) -> Tensor:
-        """How alike each cell is to what words attend to, in each aspect: (E, R, S) -> (E, R, aspects, S)."""
-        sent = self.sender(visual).flatten(2)[image_index] @ sources.mT  # (E, aspects * channels, R)
-        sent = sent.unflatten(1, (ASPECTS, ASPECT_CHANNELS)).transpose(2, 3)  # (E, aspects, R, channels)
-        received = self.receiver(visual).flatten(2)[image_index].unflatten(1, (ASPECTS, ASPECT_CHANNELS))
-        return (sent @ received).transpose(1, 2) / math.sqrt(ASPECT_CHANNELS)
+    def _compare(self, sources: Tensor, aspects: Tensor, image_index: Tensor) -> Tensor:
+        """How each cell compares to what words attend to: (E, R, S) -> (E, R, 2 * aspects, S)."""
+        classes = aspects.flatten(3)  # (B, aspects, classes, S)
+        paired = self.pairs(aspects.flatten(1, 2)).view_as(classes)
+        sent = sources[:, None] @ classes[image_index].mT  # (E, aspects, R, classes)
+        compared = [sent @ received[image_index] for received in (classes, paired)]  # (E, aspects, R, S) twice
+        return torch.cat(compared, dim=1).transpose(1, 2)
 
 
 def drawing_words(expressions: ExpressionFeatures) -> tuple[Tensor, Tensor]:

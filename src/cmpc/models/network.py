@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from cmpc.models.aspects import Aspects
 from cmpc.models.backbone import build_backbone
 from cmpc.models.config import ModelConfig
 from cmpc.models.conv_lstm import ConvLSTM
@@ -23,7 +24,8 @@ class ImageFeatures:
     """What the network keeps of B images for any number of expressions."""
 
     levels: dict[str, Tensor]
-    """For each level the part of entity perception that needs no expression: (B, heads, C, h, w)."""
+    """For each level the part of entity perception that needs no expression: (B, heads, C, h, w). With grounded
+    reasoning also ``aspects``, the shares of the classes of each cell: (B, aspects, classes, h, w)."""
     position: Tensor
     """Spatial code of the grid, (8, h, w)."""
     detail: Tensor | None
@@ -91,6 +93,7 @@ class ReferringNetwork(nn.Module):
         output = network.comprehend(image_features, expression_features, image_index)
     """
 
+    aspects: Aspects | None
     language: WordEncoder
     conv_lstm: ConvLSTM | None
     refinement: Refinement | None
@@ -100,6 +103,7 @@ class ReferringNetwork(nn.Module):
         super().__init__()
         self.config = config
         self.backbone = build_backbone(config.backbone)
+        self.aspects = None
 
     def encode_image(self, images: Tensor) -> ImageFeatures:
         """What can be computed before an expression is known.

@@ -68,12 +68,14 @@ class TrainingOptions:
     """Model folder to begin from, all of it: network, weights and vocabulary (fine-tuning). By default the weights
     begin at random."""
     backbone_weights: str | None = None
-    """Pre-trained weights for the backbone alone: a model folder, or for the paper's backbone a file or an id of the
-    hub; "random" to try the paper's out without."""
+    """Pre-trained weights for what sees, without the words: a model folder (its backbone, and the aspects of grounded
+    reasoning if it has them), or for the paper's backbone a file or an id of the hub; "random" to try the paper's out
+    without."""
     tune_backbone: bool = False
     """Train the last three stages of the paper's backbone too (-conv5 of the original); otherwise it is frozen."""
     freeze_backbone: bool = False
-    """Keep the small backbone as it is too, with the statistics of its batch norms; otherwise it trains."""
+    """Keep the small backbone as it is too, with the statistics of its batch norms, and what grounded reasoning
+    compares cells by; otherwise they train."""
 
     epochs: int | None = None
     """Length of the run in passes over the training split (modern: 40)."""
@@ -301,7 +303,10 @@ def _check_network(options: TrainingOptions) -> None:
                 f"--initial-model brings its own network, words and weights: leave out --{given[0].replace('_', '-')}."
             )
     elif options.preset == "small" and options.tune_backbone:
-        raise UsageError("--tune-backbone goes with --preset paper or rrn: the small backbone always trains.")
+        raise UsageError(
+            "--tune-backbone goes with --preset paper or rrn: the small backbone trains anyway, unless "
+            "--freeze-backbone keeps it."
+        )
     elif options.preset == "small" and options.backbone_weights == "random":
         raise UsageError("--backbone-weights random goes with --preset paper or rrn: the small backbone needs none.")
     if options.freeze_backbone and options.tune_backbone:

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cmpc.engines.lean.cells import JointNorm, matrix, unit_norm_
 from cmpc.engines.lean.convolution import frozen
+from cmpc.models.aspects import ASPECTS, CLASSES
 from cmpc.models.grounded_reasoning import (
-    ASPECT_CHANNELS,
-    ASPECTS,
     ECHO_SCALE,
     FIELDS,
-    PLACES,
     SHARPNESS,
+    VIEWS,
     GroundedReasoning,
     drawing_words,
     spread_over_places,
@@ -31,10 +28,9 @@ class LeanGroundedReasoning(nn.Module):
         super().__init__()
         self.grid = grid
         self.feature_scale = part.feature_scale
-        of_image = (part.ground_cells, part.sender, part.receiver)
-        self.of_image = frozen(torch.cat([layer.weight.flatten(1) for layer in of_image]))  # one product for the three
-        self.of_image_bias = frozen(torch.cat([layer.bias for layer in of_image if layer.bias is not None]))
-        self.sizes = [layer.out_channels for layer in of_image]
+        self.ground_cells = frozen(matrix(part.ground_cells).mT)  # (G, heads * C)
+        self.ground_cells_bias = part.ground_cells.bias
+        self.pairs = frozen(part.pairs.weight.view(ASPECTS, CLASSES, CLASSES))
         self.ground_words = part.ground_words
         self.field_weights = part.field_weights
         self.echo_weights = part.echo_weights
@@ -45,30 +41,28 @@ class LeanGroundedReasoning(nn.Module):
         self.update_bias = part.update.bias
         self.update_norm = JointNorm(part.update_norm)
 
-    def forward(self, entities: Tensor, expressions: ExpressionFeatures, visual: Tensor) -> Tensor:
+    def forward(self, entities: Tensor, expressions: ExpressionFeatures, visual: Tensor, aspects: Tensor) -> Tensor:
         """
         Args:
             entities: multimodal features from entity perception, (E, S, C).
             expressions: words of E expressions and their types.
             visual: the level's part of the image features, (1, S, heads, C).
+            aspects: shares of the classes of its cells, (1, aspects, classes, S).
 
         Returns:
             Features after the messages, unit norm, (E, S, C).
         """
         words = expressions.words
-        of_image = F.linear(visual[0].flatten(1), self.of_image, self.of_image_bias)  # (S, all)
-        keys, sender, receiver = of_image.split(self.sizes, dim=1)
+        keys = F.linear(visual[0].flatten(1), self.ground_cells, self.ground_cells_bias)  # (S, G)
         affinity = (self.ground_words(words) @ keys.mT).float() * SHARPNESS  # (E, N, S)
         gate, speakers = drawing_words(expressions)  # (E, R) twice
         chosen = affinity.gather(1, speakers[:, :, None].expand(-1, -1, affinity.shape[2]))
         sources = chosen.softmax(dim=2).to(words.dtype)  # (E, R, S)
         speaking = words.gather(1, speakers[:, :, None].expand(-1, -1, words.shape[2]))
-        weights = self.field_weights(speaking).unflatten(2, (PLACES + ASPECTS, FIELDS))
-        weights = (weights * gate[:, :, None, None].to(weights.dtype)).flatten(1, 2)  # (E, R * K, fields)
-        sent = (sources @ sender).unflatten(2, (ASPECTS, ASPECT_CHANNELS))  # (E, R, aspects, channels)
-        received = receiver.unflatten(1, (ASPECTS, ASPECT_CHANNELS)).permute(1, 2, 0)  # (aspects, channels, S)
-        likeness = (sent[:, :, :, None] @ received)[:, :, :, 0] / math.sqrt(ASPECT_CHANNELS)  # (E, R, aspects, S)
-        views = torch.cat([spread_over_places(sources, self.grid), likeness], dim=2).flatten(1, 2)
+        weights = self.field_weights(speaking).unflatten(2, (VIEWS, FIELDS))
+        weights = (weights * gate[:, :, None, None].to(weights.dtype)).flatten(1, 2)  # (E, R * views, fields)
+        compared = self._compare(sources, aspects)  # (E, R, 2 * aspects, S)
+        views = torch.cat([spread_over_places(sources, self.grid), compared], dim=2).flatten(1, 2)
         fields = views.mT @ weights  # (E, S, fields)
         of_echoes = self.echo_weights(words) * expressions.is_word[:, :, None]
         echoes = affinity.mT.to(words.dtype) @ of_echoes * ECHO_SCALE  # (E, S, echoes)
@@ -76,3 +70,9 @@ class LeanGroundedReasoning(nn.Module):
         features = drawn.add_(entities).relu_()
         features = self.update_norm(features @ self.update + self.update_bias).relu_()
         return unit_norm_(features, self.feature_scale)
+
+    def _compare(self, sources: Tensor, aspects: Tensor) -> Tensor:
+        """As that of ``GroundedReasoning``."""
+        sent = sources[:, None] @ aspects.mT  # (E, aspects, R, classes)
+        compared = [sent @ received for received in (aspects, self.pairs @ aspects)]  # (E, aspects, R, S) twice
+        return torch.cat(compared, dim=1).transpose(1, 2)

@@ -32,6 +32,7 @@ class ImageEncoder(nn.Module):
         self.backbone = folded_backbone(network.backbone, winograd=winograd)
         self.feature_scale = network.config.feature_scale
         self.lateral = network.lateral
+        self.aspects = network.aspects
         self.perception = nn.ModuleDict(
             {
                 level: VisualBranch(cast(LevelComprehension, comprehension).entity_perception)
@@ -41,7 +42,8 @@ class ImageEncoder(nn.Module):
         self.refinement = network.refinement
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        """Images, (B, 3, H, W) -> each level, (B, S, heads, C), and ``detail``, (B, R, H', W'), if refined."""
+        """Images, (B, 3, H, W) -> each level, (B, S, heads, C), with grounded reasoning ``aspects``, (B, aspects,
+        classes, S), and ``detail``, (B, R, H', W'), if refined."""
         stages = self.backbone(images)
         grid = stages["c3"].shape[2:]
         position = cell_positions(*grid, device=images.device).flatten(1).mT  # (S, 8)
@@ -49,6 +51,8 @@ class ImageEncoder(nn.Module):
         for level in LEVELS:
             cells = cells_on_grid(self.lateral[level](stages[level]), grid)  # (B, S, C)
             features[level] = self.perception[level](unit_norm_(cells, self.feature_scale), position)
+        if self.aspects is not None:
+            features["aspects"] = self.aspects(stages).flatten(3)
         if self.refinement is not None:
             features["detail"] = self.refinement.encode_image(stages["c2"])
         return features
@@ -84,7 +88,8 @@ class Comprehension(nn.Module):
         dtype = expressions.words.dtype
         sentence = expressions.entity_attribute.to(dtype)
         levels = {
-            level: comprehension(features[level], sentence, expressions) for level, comprehension in self.levels.items()
+            level: comprehension(features[level], features.get("aspects"), sentence, expressions)
+            for level, comprehension in self.levels.items()
         }
         for exchange in self.exchange:
             levels = exchange(levels, expressions.necessary.to(dtype))
@@ -111,10 +116,13 @@ class LeanLevel(nn.Module):
             self.relation_reasoning = LeanRelationAwareReasoning(reasoning)
         self.fusion = LeanLevelFusion(part.fusion, maps=1 if reasoning is None else 2, grid=grid)
 
-    def forward(self, visual: Tensor, sentence: Tensor, expressions: ExpressionFeatures) -> Tensor:
+    def forward(
+        self, visual: Tensor, aspects: Tensor | None, sentence: Tensor, expressions: ExpressionFeatures
+    ) -> Tensor:
         """
         Args:
             visual: the level's part of the image features, (1, S, heads, C).
+            aspects: those of the cells, (1, aspects, classes, S), for grounded reasoning.
             sentence: vector of the entity and attribute words, (E, D).
             expressions: words of E expressions and their types.
 
@@ -123,7 +131,8 @@ class LeanLevel(nn.Module):
         """
         cells = [self.entity_perception(visual, sentence)]
         if isinstance(self.relation_reasoning, LeanGroundedReasoning):
-            cells.append(self.relation_reasoning(cells[0], expressions, visual))
+            assert aspects is not None, "the image encoder gives aspects where there is grounded reasoning"
+            cells.append(self.relation_reasoning(cells[0], expressions, visual, aspects))
         elif self.relation_reasoning is not None:
             of_words = (expressions.words, expressions.relation, expressions.is_word)
             cells.append(self.relation_reasoning(cells[0], *of_words))
