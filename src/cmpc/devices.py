@@ -9,8 +9,10 @@ from cmpc.models.config import ModelConfig
 from cmpc.models.grid import image_grid
 
 CACHED_VALUES = 2**21
-"""Values of a feature map that a processor computes at once, for as many expressions as they hold: more leave its
-caches and take longer for each."""
+"""Values of a feature map that a processor computes at once, for as many images or expressions as they hold: more
+leave its caches and take longer for each."""
+DETAIL_STRIDE = 4
+"""Pixels of a cell of the backbone's largest feature map, along each axis."""
 
 
 def choose_device(name: str) -> torch.device:
@@ -29,6 +31,14 @@ def choose_device(name: str) -> torch.device:
     except (RuntimeError, AssertionError):
         raise UserError(f"there is no device {name!r} here: give auto, cpu, cuda, cuda:N or mps.") from None
     return device
+
+
+def images_at_once(config: ModelConfig, device: torch.device) -> int | None:
+    """How many images a device looks at together at best; None for all of them, as a GPU does."""
+    if device.type != "cpu":
+        return None
+    side = -(-config.image.size // DETAIL_STRIDE)
+    return max(1, CACHED_VALUES // (side * side * config.backbone.channels[0]))
 
 
 def expressions_at_once(config: ModelConfig, device: torch.device) -> int | None:

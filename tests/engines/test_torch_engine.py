@@ -14,7 +14,7 @@ import cmpc
 from cmpc import Segmenter, UsageError, UserError, devices
 from cmpc.data.pixels import PixelNormalisation
 from cmpc.engines.torch_engine import TorchEngine
-from engines.configurations import CONFIGURATIONS, PAPER, build
+from engines.configurations import CONFIGURATIONS, PAPER, SMALL, build
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), np.uint8)
 TOKENS = np.array([[3, 4, 5], [7, 0, 0]])
@@ -44,6 +44,22 @@ def test_bf16_answers_nearly_as_fp32(name: str) -> None:
     assert logits.dtype == np.float32
     assert np.linalg.norm(logits - expected) < 0.1 * np.linalg.norm(expected)
     np.testing.assert_allclose(coarse_types, types, atol=0.02)
+
+
+def test_images_are_seen_alike_however_many_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    images = np.concatenate([IMAGES, IMAGES[:, ::-1], IMAGES[:1, :, ::-1]])
+    expected = TorchEngine(build(SMALL)).encode_image(images)
+    monkeypatch.setattr(devices, "CACHED_VALUES", 2 * 16 * 16 * SMALL.backbone.channels[0])
+    engine = TorchEngine(build(SMALL))
+    counts: list[int] = []
+    engine._encoder.register_forward_pre_hook(lambda module, inputs: counts.append(len(inputs[0])))
+    seen = engine.encode_image(images)
+    assert counts == [2, 2, 1]
+    assert len(seen) == len(expected)
+    for ours, theirs in zip(seen, expected, strict=True):
+        assert ours.keys() == theirs.keys()
+        for name, values in ours.items():
+            torch.testing.assert_close(values, theirs[name], rtol=1e-4, atol=1e-4)
 
 
 def test_expressions_are_answered_alike_however_many_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,8 +6,10 @@ import importlib.util
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
+from cmpc.devices import images_at_once
 from cmpc.engines.engine import EngineName, Features, Precision
 from cmpc.errors import UserError
 from cmpc.models.config import ModelConfig
@@ -43,6 +45,7 @@ class OpenVINOEngine:
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32",
         }
+        self._images_at_once = images_at_once(config, torch.device("cpu")) or 1
         self._graphs = []
         for name in (IMAGE_ENCODER, COMPREHENSION):
             path = folder / name
@@ -55,9 +58,13 @@ class OpenVINOEngine:
 
     def encode_image(self, images: NDArray[np.uint8]) -> list[Features]:
         """As ``Engine.encode_image``."""
-        outputs = self._graphs[0]({"images": images}).to_dict()
-        named = {key.get_any_name(): np.array(value) for key, value in outputs.items()}
-        return [{name: value[row : row + 1] for name, value in named.items()} for row in range(len(images))]
+        encoded: list[Features] = []
+        for start in range(0, len(images), self._images_at_once):
+            some = images[start : start + self._images_at_once]
+            outputs = self._graphs[0]({"images": some}).to_dict()
+            named = {key.get_any_name(): np.array(value) for key, value in outputs.items()}
+            encoded += [{name: value[row : row + 1] for name, value in named.items()} for row in range(len(some))]
+        return encoded
 
     def comprehend(
         self, features: Features, tokens: NDArray[np.int64]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from cmpc.data.pixels import PixelNormalisation
-from cmpc.devices import expressions_at_once
+from cmpc.devices import expressions_at_once, images_at_once
 from cmpc.engines.engine import EngineName, Features, Precision
 from cmpc.engines.lean import lean_network
 from cmpc.errors import UsageError
@@ -48,6 +48,7 @@ class TorchEngine:
         self.precision: Precision = precision
         self.config = network.config
         self.device = network.score.weight.device
+        self._images_at_once = images_at_once(self.config, self.device)
         self._expressions_at_once = expressions_at_once(self.config, self.device)
         self._dtype = torch.bfloat16 if precision == "bf16" else torch.float32
         self._reload = reload
@@ -67,9 +68,12 @@ class TorchEngine:
     @torch.inference_mode()
     def encode_image(self, images: NDArray[np.uint8]) -> list[Features]:
         """As ``Engine.encode_image``."""
-        pixels = self._normalisation(torch.from_numpy(images).to(self.device)).to(self._dtype)
-        features = self._encoder(pixels.contiguous(memory_format=torch.channels_last))
-        return [{name: value[row : row + 1] for name, value in features.items()} for row in range(len(images))]
+        encoded: list[Features] = []
+        for some in torch.from_numpy(images).split(self._images_at_once or max(1, len(images))):
+            pixels = self._normalisation(some.to(self.device)).to(self._dtype)
+            features = self._encoder(pixels.contiguous(memory_format=torch.channels_last))
+            encoded += [{name: value[row : row + 1] for name, value in features.items()} for row in range(len(some))]
+        return encoded
 
     @torch.inference_mode()
     def comprehend(
