@@ -3,7 +3,7 @@
     python examples/pretrain_blocks_backbone.py --data blocks --out runs/backbone
 
 The paper's network begins from a backbone that was trained to segment photos; this does the same for Blocks. The result
-is a model folder of which only the backbone is of use: ``cmpc train --backbone-weights runs/backbone``.
+is a model folder of which only what sees is of use: ``cmpc train --backbone-weights runs/backbone``.
 
 Some colours never come with some shapes in the training split, and a backbone learns that too: it takes a shape in a
 new colour for another one. With ``--recolour`` three of four images are recoloured, and teach shapes; the others teach

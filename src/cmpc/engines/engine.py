@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -44,3 +44,22 @@ class Engine(Protocol):
             Logits, (E, S, S), and the probability of each word type, (E, N, 4), zero at padding.
         """
         ...
+
+
+def encode_in_pieces(
+    images: NDArray[np.uint8], at_once: int | None, encode: Callable[[NDArray[np.uint8]], Features]
+) -> list[Features]:
+    """Features of each image, with a batch axis of 1, from an encoder that sees some images at once.
+
+    Args:
+        images: (B, S, S, 3) uint8.
+        at_once: most images of a piece; None for all of them.
+        encode: gives the features of a piece, with its batch axis.
+    """
+    encoded: list[Features] = []
+    size = at_once or max(1, len(images))
+    for start in range(0, len(images), size):
+        some = images[start : start + size]
+        features = encode(some)
+        encoded += [{name: value[row : row + 1] for name, value in features.items()} for row in range(len(some))]
+    return encoded

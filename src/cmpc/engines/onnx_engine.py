@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from cmpc.devices import images_at_once
-from cmpc.engines.engine import EngineName, Features, Precision
+from cmpc.engines.engine import EngineName, Features, Precision, encode_in_pieces
 from cmpc.errors import UserError
 from cmpc.models.config import ModelConfig
 
@@ -41,20 +41,12 @@ class OnnxEngine:
         self.config = config
         self._encoder = _session(folder / IMAGE_ENCODER)
         self._comprehension = _session(folder / COMPREHENSION)
-        self._images_at_once = images_at_once(config, torch.device("cpu")) or 1
+        self._images_at_once = images_at_once(config, torch.device("cpu"))
         self._names = [output.name for output in self._encoder.get_outputs()]
 
     def encode_image(self, images: NDArray[np.uint8]) -> list[Features]:
         """As ``Engine.encode_image``."""
-        encoded: list[Features] = []
-        for start in range(0, len(images), self._images_at_once):
-            some = images[start : start + self._images_at_once]
-            outputs = self._encoder.run(None, {"images": some})
-            encoded += [
-                dict(zip(self._names, (value[row : row + 1] for value in outputs), strict=True))
-                for row in range(len(some))
-            ]
-        return encoded
+        return encode_in_pieces(images, self._images_at_once, self._encode)
 
     def comprehend(
         self, features: Features, tokens: NDArray[np.int64]
@@ -62,6 +54,9 @@ class OnnxEngine:
         """As ``Engine.comprehend``."""
         logits, types = self._comprehension.run(None, {**features, "tokens": tokens})
         return logits, types
+
+    def _encode(self, images: NDArray[np.uint8]) -> Features:
+        return dict(zip(self._names, self._encoder.run(None, {"images": images}), strict=True))
 
 
 def require_onnxruntime() -> None:

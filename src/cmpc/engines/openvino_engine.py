@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from cmpc.devices import images_at_once
-from cmpc.engines.engine import EngineName, Features, Precision
+from cmpc.engines.engine import EngineName, Features, Precision, encode_in_pieces
 from cmpc.errors import UserError
 from cmpc.models.config import ModelConfig
 
@@ -45,7 +45,7 @@ class OpenVINOEngine:
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32",
         }
-        self._images_at_once = images_at_once(config, torch.device("cpu")) or 1
+        self._images_at_once = images_at_once(config, torch.device("cpu"))
         self._graphs = []
         for name in (IMAGE_ENCODER, COMPREHENSION):
             path = folder / name
@@ -58,13 +58,7 @@ class OpenVINOEngine:
 
     def encode_image(self, images: NDArray[np.uint8]) -> list[Features]:
         """As ``Engine.encode_image``."""
-        encoded: list[Features] = []
-        for start in range(0, len(images), self._images_at_once):
-            some = images[start : start + self._images_at_once]
-            outputs = self._graphs[0]({"images": some}).to_dict()
-            named = {key.get_any_name(): np.array(value) for key, value in outputs.items()}
-            encoded += [{name: value[row : row + 1] for name, value in named.items()} for row in range(len(some))]
-        return encoded
+        return encode_in_pieces(images, self._images_at_once, self._encode)
 
     def comprehend(
         self, features: Features, tokens: NDArray[np.int64]
@@ -72,6 +66,10 @@ class OpenVINOEngine:
         """As ``Engine.comprehend``."""
         outputs = self._graphs[1]({**features, "tokens": tokens})
         return np.array(outputs["logits"]), np.array(outputs["word_types"])
+
+    def _encode(self, images: NDArray[np.uint8]) -> Features:
+        outputs = self._graphs[0]({"images": images}).to_dict()
+        return {key.get_any_name(): np.array(value) for key, value in outputs.items()}
 
 
 def require_openvino() -> None:

@@ -12,7 +12,7 @@ from torch import nn
 
 from cmpc.data.pixels import PixelNormalisation
 from cmpc.devices import expressions_at_once, images_at_once
-from cmpc.engines.engine import EngineName, Features, Precision
+from cmpc.engines.engine import EngineName, Features, Precision, encode_in_pieces
 from cmpc.engines.lean import lean_network
 from cmpc.errors import UsageError
 from cmpc.models import RRN, ImageFeatures, ReferringNetwork
@@ -68,12 +68,7 @@ class TorchEngine:
     @torch.inference_mode()
     def encode_image(self, images: NDArray[np.uint8]) -> list[Features]:
         """As ``Engine.encode_image``."""
-        encoded: list[Features] = []
-        for some in torch.from_numpy(images).split(self._images_at_once or max(1, len(images))):
-            pixels = self._normalisation(some.to(self.device)).to(self._dtype)
-            features = self._encoder(pixels.contiguous(memory_format=torch.channels_last))
-            encoded += [{name: value[row : row + 1] for name, value in features.items()} for row in range(len(some))]
-        return encoded
+        return encode_in_pieces(images, self._images_at_once, self._encode)
 
     @torch.inference_mode()
     def comprehend(
@@ -109,6 +104,11 @@ class TorchEngine:
             None if detail is None else detail.float(),
             (self.config.image.size, self.config.image.size),
         )
+
+    def _encode(self, images: NDArray[np.uint8]) -> Features:
+        pixels = self._normalisation(torch.from_numpy(images).to(self.device)).to(self._dtype)
+        features: Features = self._encoder(pixels.contiguous(memory_format=torch.channels_last))
+        return features
 
     def _converted(self, module: nn.Module) -> nn.Module:
         """The module in the engine's precision; the weights that it shares with the plain network stay as they are."""
