@@ -9,8 +9,9 @@ Some colours never come with some shapes in the training split, and a backbone l
 new colour for another one. With ``--recolour`` three of four images are recoloured, and teach shapes; the others teach
 colours. It learns so faster when it has seen before: ``--initial-model`` begins from the result of a run without.
 
-Grounded reasoning compares cells by classes in several aspects, which it learns very slowly from masks. ``--aspects``
-teaches them, the four attributes of blocks as the first four, and leaves the backbone as it is.
+Grounded reasoning compares cells by classes in several aspects, and gathers cells into objects; from masks it learns
+both very slowly. ``--grounding`` teaches them, the four attributes of blocks as the first four aspects, and where each
+block stands, and leaves the backbone as it is.
 """
 
 from __future__ import annotations
@@ -29,7 +30,9 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor, nn
 
-from cmpc.blocks.scene import ATTRIBUTES, VALUES
+from cmpc.blocks.placement import footprint
+from cmpc.blocks.relations import middle_height
+from cmpc.blocks.scene import ATTRIBUTES, VALUES, Scene
 from cmpc.data.images import read_image
 from cmpc.data.masks import decode_mask
 from cmpc.data.pixels import PixelNormalisation
@@ -48,6 +51,10 @@ GROUND_WEIGHT = 0.2
 """Seven of eight pixels show no block."""
 UNKNOWN = -100
 """Label of pixels that do not teach an attribute."""
+TOLERANCES = (0.02, 0.02, 0.2, 0.2, 0.05)
+"""Errors that count alike: middle in image widths, place and radius in units of the ground."""
+READING_WEIGHT, PRESENCE_WEIGHT = 0.2, 1.0
+"""Weights of where blocks are and of whether there is one, beside 1 for the aspects."""
 RECOLOURED = 0.75
 """Share of the images that are recoloured, where they are."""
 
@@ -99,6 +106,24 @@ def loss_and_right(heads: list[list[Tensor]], labels: Tensor) -> tuple[Tensor, T
     return torch.stack(losses).sum() / len(heads), torch.stack(right)
 
 
+def reading_loss(readings: Tensor, shown: Tensor, geometry: Tensor) -> tuple[Tensor, Tensor]:
+    """Loss of what is read of cells, and the mean error of the middle in image widths, ().
+
+    Args:
+        readings: of each cell, (B, 6, h, w), as ``ObjectReader`` gives them.
+        shown: number of the block in the middle of each cell from 1, 0 for none: (B, h, w) int64.
+        geometry: of each block, (B, blocks + 1, 5), as ``geometry_of`` gives it, zero in the place of none.
+    """
+    is_block = shown > 0
+    index = shown.flatten(1)[:, :, None].expand(-1, -1, geometry.shape[2])
+    truth = geometry.gather(1, index).mT.view_as(readings[:, 1:])
+    tolerance = readings.new_tensor(TOLERANCES)[:, None, None]
+    told = F.smooth_l1_loss(readings[:, 1:] / tolerance, truth / tolerance, reduction="none").sum(dim=1)
+    presence = F.binary_cross_entropy_with_logits(readings[:, 0], is_block.float())
+    error = (readings[:, 1:3] - truth[:, :2]).abs().mean(dim=1)[is_block].mean()
+    return READING_WEIGHT * told[is_block].mean() + PRESENCE_WEIGHT * presence, error
+
+
 def main() -> int:
     """Reads the scenes into memory, trains, writes the model folder."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -109,7 +134,8 @@ def main() -> int:
     parser.add_argument("--batch", type=int, default=16, help="images in a step")
     parser.add_argument("--learning-rate", type=float, default=2e-3, help="highest learning rate")
     parser.add_argument("--recolour", action="store_true", help="learn shapes from images in other colours")
-    parser.add_argument("--aspects", action="store_true", help="teach the aspects of grounded reasoning instead")
+    parser.add_argument("--grounding", action="store_true", help="teach what grounded reasoning reads instead")
+    parser.add_argument("--larger-size", type=int, help="teach where blocks stand in pictures of this size too")
     parser.add_argument("--initial-model", type=Path, help="model folder whose backbone to begin from")
     parser.add_argument("--seed", type=int, default=0, help="decides weights, order and mirroring")
     options = parser.parse_args()
@@ -117,24 +143,39 @@ def main() -> int:
 
     vocabulary = Vocabulary.from_expressions([])
     config = preset("small", vocabulary_size=len(vocabulary))
-    config = dataclasses.replace(config, grounded_reasoning=options.aspects)
+    config = dataclasses.replace(config, grounded_reasoning=options.grounding)
     config = dataclasses.replace(config, image=dataclasses.replace(config.image, size=options.image_size))
     records = list(read_scenes(options.data, "train"))
     loaded = [
         load(options.data / "images" / record.image, record, config)
         for record in track(records, "images", console=console, transient=True)
     ]
-    images = torch.from_numpy(np.stack([image for image, _ in loaded]))
-    labels = torch.from_numpy(np.stack([label for _, label in loaded]))
+    images = torch.from_numpy(np.stack([image for image, _, _ in loaded]))
+    labels = torch.from_numpy(np.stack([label for _, label, _ in loaded]))
+    numbers = torch.from_numpy(np.stack([number for _, _, number in loaded]))
+    larger: tuple[Tensor, Tensor] | None = None
+    if options.larger_size is not None:
+        larger_config = dataclasses.replace(config, image=dataclasses.replace(config.image, size=options.larger_size))
+        loaded = [
+            load(options.data / "images" / record.image, record, larger_config)
+            for record in track(records, "larger images", console=console, transient=True)
+        ]
+        larger = (
+            torch.from_numpy(np.stack([image for image, _, _ in loaded])),
+            torch.from_numpy(np.stack([number for _, _, number in loaded])),
+        )
+    of_blocks = [torch.from_numpy(geometry_of(record.scene)) for record in records]
+    geometry = nn.utils.rnn.pad_sequence(of_blocks, batch_first=True)  # (images, blocks + 1, 5)
 
     torch.manual_seed(options.seed)
     model = build_network(config)
     if options.initial_model is not None:
         model.backbone.load_state_dict(load_model_folder(options.initial_model).model.backbone.state_dict())
-    model.backbone.train(not options.aspects).requires_grad_(not options.aspects)
+    model.backbone.train(not options.grounding).requires_grad_(not options.grounding)
     heads = AttributeHeads(config.backbone.channels[1:]) if model.aspects is None else AspectHeads(model.aspects)
     normalise = PixelNormalisation(config.image)
-    parameters = [parameter for module in (model.backbone, heads) for parameter in module.parameters()]
+    trained = [model.backbone, heads, *([] if model.object_reader is None else [model.object_reader])]
+    parameters = [parameter for module in trained for parameter in module.parameters()]
     optimizer = torch.optim.AdamW([value for value in parameters if value.requires_grad], weight_decay=0.02)
     steps = round(options.epochs * len(images) / options.batch)
     schedule = WarmupCosine(options.learning_rate, steps=steps, warmup=max(1, steps // 20))
@@ -142,21 +183,35 @@ def main() -> int:
     for step in range(steps):
         chosen = torch.randint(len(images), (options.batch,))
         pixels, truth = images[chosen], labels[chosen].long()
-        if torch.rand(()) < 0.5:
-            pixels, truth = pixels.flip(2), truth.flip(3)
         if options.recolour:
             others = round(RECOLOURED * options.batch)
             pixels = torch.cat([recolour(pixels[:others]), pixels[others:]])
             truth[:others, ATTRIBUTES.index("colour")] = UNKNOWN
             truth[others:, ATTRIBUTES.index("shape")] = UNKNOWN
+        mirror = bool(torch.rand(()) < 0.5)
+        if mirror:
+            pixels, truth = pixels.flip(2), truth.flip(3)
         for group in optimizer.param_groups:
             group["lr"] = schedule(step)
-        loss, right = loss_and_right(heads(model.backbone(normalise(pixels))), truth)
+        stages = model.backbone(normalise(pixels))
+        loss, right = loss_and_right(heads(stages), truth)
+        error = torch.zeros(())
+        if model.object_reader is not None:
+            shown, stands = numbers[chosen].long(), geometry[chosen]
+            if larger is not None and step % 2:
+                stages = model.backbone(normalise(larger[0][chosen].flip(2) if mirror else larger[0][chosen]))
+                shown = larger[1][chosen].long()
+            if mirror:
+                shown, stands = shown.flip(2), mirrored(stands)
+            of_readings, error = reading_loss(model.object_reader(stages), shown, stands)
+            loss = loss + of_readings
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         if (step + 1) % 50 == 0 or step + 1 == steps:
             told = ", ".join(f"{name} {share:.2f}" for name, share in zip(ATTRIBUTES, right.tolist(), strict=True))
+            if model.object_reader is not None:
+                told += f", middle off by {error.item():.3f}"
             speed = (step + 1) * options.batch / (time.monotonic() - began)
             console.print(f"step {step + 1:,} of {steps:,}  loss {loss.item():.3f}  {told}  {speed:.1f} images/s")
     save_model_folder(options.out, model, vocabulary)
@@ -184,17 +239,39 @@ def recolour(images: Tensor) -> Tensor:
     return (images.float() @ turn[:, None].mT).round().clamp(0, 255).to(torch.uint8)
 
 
-def load(path: Path, record: SceneRecord, config: ModelConfig) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """An image (S, S, 3), and the class of each attribute at the centre of each cell of stride 4, (4, S / 4, S / 4)."""
+def load(
+    path: Path, record: SceneRecord, config: ModelConfig
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]:
+    """An image (S, S, 3), and at the centre of each cell of stride 4 the class of each attribute, (4, S / 4, S / 4),
+    and the number of the block from 1, 0 for none, (S / 4, S / 4)."""
     size = config.image.size
     image = letterbox_image(read_image(path), size, config.image.resize)
     centres = ((np.arange(size // LABEL_STRIDE) + 0.5) * LABEL_STRIDE * record.size / size).astype(int)
     labels = np.zeros((len(ATTRIBUTES), len(centres), len(centres)), np.uint8)
-    for block, counts in zip(record.scene.blocks, record.masks, strict=True):
+    numbers = np.zeros((len(centres), len(centres)), np.uint8)
+    for order, (block, counts) in enumerate(zip(record.scene.blocks, record.masks, strict=True)):
         visible = decode_mask(counts, record.size, record.size)[np.ix_(centres, centres)]
+        numbers[visible] = order + 1
         for number, attribute in enumerate(ATTRIBUTES):
             labels[number][visible] = 1 + VALUES[attribute].index(getattr(block, attribute))
-    return image, labels
+    return image, labels, numbers
+
+
+def geometry_of(scene: Scene) -> NDArray[np.float32]:
+    """Middle in the image, place and radius on the ground of each block, after a row of zeros: (blocks + 1, 5)."""
+    position = np.array([block.position for block in scene.blocks]).reshape(-1, 3)
+    heights = [middle_height(scene, index) for index in range(len(position))]
+    middles = scene.camera.project(np.column_stack([position[:, :2], heights]))[:, :2]
+    ground = position[:, :2] @ scene.camera.ground_axes().T
+    radii = [footprint(block) for block in scene.blocks]
+    rows = np.column_stack([middles, ground, radii])
+    return np.concatenate([np.zeros((1, 5)), rows]).astype(np.float32)
+
+
+def mirrored(geometry: Tensor) -> Tensor:
+    """The same blocks in the mirrored images: (B, blocks + 1, 5)."""
+    across, down, right, away, radius = geometry.unbind(dim=2)
+    return torch.stack([1 - across, down, -right, away, radius], dim=2)
 
 
 if __name__ == "__main__":

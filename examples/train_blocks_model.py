@@ -27,16 +27,22 @@ COMMON = ("--expressions-per-image", "6", "--no-augmentation", "--workers", "0",
 BACKBONES = {
     "backbone-first": ("--image-size", "128", "--epochs", "2", "--learning-rate", "3e-3"),
     "backbone": ("--image-size", "128", "--epochs", "2.5", "--learning-rate", "2e-3", "--recolour"),
-    "aspects": ("--image-size", "128", "--epochs", "0.8", "--learning-rate", "5e-3", "--recolour", "--aspects"),
+    "grounding": (
+        *("--image-size", "128", "--larger-size", "192", "--epochs", "0.8", "--learning-rate", "5e-3"),
+        *("--recolour", "--grounding"),
+    ),
 }
 """As the paper's, the backbone is trained to see before the network learns to listen; shapes in all colours in its
-second part, and in the third the classes by which "the same colour as" is told."""
-NETWORK = ("--both-directions", "--grounded-reasoning", "--exchange-rounds", "0", "--no-conv-lstm")
+second part, and in the third the classes by which "the same colour as" is told, and where each block stands."""
+NETWORK = (
+    *("--both-directions", "--grounded-reasoning", "--second-look", "--selection"),
+    *("--exchange-rounds", "0", "--no-conv-lstm"),
+)
 """Parts that the paper has not and that find more here. Without exchange and ConvLSTM, whose loss was not seen in short
 trials, a step takes 0.7 of the time."""
 STAGES = {
     "expressions": (
-        *("--image-size", "128", "--batch-images", "6", "--steps", "5500", "--learning-rate", "2e-3"),
+        *("--image-size", "128", "--batch-images", "6", "--steps", "8000", "--learning-rate", "2e-3"),
         "--freeze-backbone",
     ),
     "masks": ("--image-size", "192", "--batch-images", "4", "--steps", "2600", "--learning-rate", "7e-4"),
@@ -154,8 +160,9 @@ offline, to test the explanations and to start from. Its words are those of the 
 
 `python examples/train_blocks_model.py --work work --out MODEL` makes it from nothing, seeded, with {TRAINING_IMAGES:,}
 images of `train` (seed 0, 192 pixels). The backbone learns alone at first, from the attributes of each pixel, in its
-second part from recoloured images too, then the classes by which the network compares cells; then the network learns
-from the expressions, from small pictures at first, each stage going on from the one before:
+second part from recoloured images too, then the classes by which the network compares cells, and which cells are of one
+block; then the network learns from the expressions, from small pictures at first, each stage going on from the one
+before:
 
 ```
 {backbones}

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 from cmpc.models import ModelConfig, preset
 
 
-def tiny_config(vocabulary_size: int) -> ModelConfig:
-    """``small`` with few channels and 64 x 64 pixels, so that a test takes milliseconds."""
+def tiny_config(vocabulary_size: int, **changes: Any) -> ModelConfig:
+    """``small`` with few channels and 64 x 64 pixels, so that a test takes milliseconds, with other fields changed."""
     config = preset(
         "small",
         vocabulary_size=vocabulary_size,
@@ -23,4 +24,5 @@ def tiny_config(vocabulary_size: int) -> ModelConfig:
         config,
         image=dataclasses.replace(config.image, size=64),
         backbone=dataclasses.replace(config.backbone, channels=(16, 16, 24, 32), blocks=(1, 1, 1, 1)),
+        **changes,
     )

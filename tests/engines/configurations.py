@@ -31,8 +31,16 @@ CONFIGURATIONS: dict[str, ModelConfig] = {
     "sum instead of ConvLSTM": dataclasses.replace(PAPER, conv_lstm=False),
     "words read from both ends": dataclasses.replace(SMALL, both_directions=True),
     "grounded reasoning": dataclasses.replace(SMALL, grounded_reasoning=True),
+    "a second look": dataclasses.replace(SMALL, grounded_reasoning=True, second_look=True),
+    "selection": dataclasses.replace(SMALL, grounded_reasoning=True, selection=True),
     "parts of the model that ships": dataclasses.replace(
-        SMALL, both_directions=True, grounded_reasoning=True, exchange_rounds=0, conv_lstm=False
+        SMALL,
+        both_directions=True,
+        grounded_reasoning=True,
+        second_look=True,
+        selection=True,
+        exchange_rounds=0,
+        conv_lstm=False,
     ),
     "recurrent refinement network": dataclasses.replace(PAPER, network="rrn"),
     "recurrent refinement network on the compact backbone": dataclasses.replace(SMALL, network="rrn"),

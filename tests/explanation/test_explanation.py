@@ -118,12 +118,17 @@ def test_model_without_graph_is_explained_without_one(make_segmenter: MakeSegmen
     assert all(stages.graph is None for stages in explanation.levels.values())
 
 
-def test_grounded_words_speak_about_what_they_look_at(make_segmenter: MakeSegmenter, photo: Path) -> None:
-    segmenter = make_segmenter(grounded_reasoning=True)
+@pytest.mark.parametrize("second_look", [False, True])
+def test_grounded_words_speak_about_what_they_look_at(
+    second_look: bool, make_segmenter: MakeSegmenter, photo: Path
+) -> None:
+    segmenter = make_segmenter(grounded_reasoning=True, second_look=second_look)
     explanation = segmenter.explain(photo, EXPRESSION)
     graph = explanation.network.graph
     assert graph is not None
     np.testing.assert_allclose(graph.speaking.sum(axis=(1, 2)), 1, atol=1e-4)
+    of_levels = np.mean([stages.graph.speaking for stages in explanation.levels.values() if stages.graph], axis=0)
+    assert (np.abs(graph.speaking - of_levels).max() < 1e-6) != second_look  # what the second look speaks about
     heard = graph.listening.sum(axis=0)  # 1 where some word draws on every level
     assert 0 < heard.max() <= 1 + 1e-5
     assert np.isfinite(graph.shares).all()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -89,9 +92,8 @@ def test_cells_are_compared_with_what_words_look_at_as_in_a_loop() -> None:
             torch.testing.assert_close(views[ASPECTS + aspect], (shares @ looked_at) @ table[aspect] @ shares)
 
 
-def grounded_config() -> ModelConfig:
-    config = tiny_config(20)
-    return ModelConfig.from_dict({**config.to_dict(), "grounded_reasoning": True})
+def grounded_config(**changes: Any) -> ModelConfig:
+    return tiny_config(20, grounded_reasoning=True, **changes)
 
 
 @pytest.mark.parametrize(
@@ -106,3 +108,27 @@ def grounded_config() -> ModelConfig:
 def test_parts_that_it_needs(changes: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="grounded_reasoning needs"):
         ModelConfig.from_dict({**grounded_config().to_dict(), **changes})
+
+
+@torch.inference_mode()
+def test_words_look_again_at_what_was_found() -> None:
+    """At first a word looks at the image alone; then the other words have changed what it sees."""
+    torch.manual_seed(3)
+    model = build_network(grounded_config(second_look=True)).eval()
+    images, expressions = model.encode_image(torch.randn(1, 3, 64, 64)), model.encode_expression(torch.tensor([[4, 9]]))
+    changed = replace(expressions, entity_attribute=expressions.entity_attribute.flip(1))
+    index = torch.zeros(1, dtype=torch.int64)
+    before, after = (model.comprehend(images, features, index) for features in (expressions, changed))
+    for level, maps in before.maps.items():
+        first, other = maps.reasoning, after.maps[level].reasoning
+        assert first is not None
+        assert other is not None
+        torch.testing.assert_close(first.word_to_cells, other.word_to_cells)
+    assert before.second_look is not None
+    assert after.second_look is not None
+    assert (before.second_look.word_to_cells - after.second_look.word_to_cells).abs().max() > 1e-4
+
+
+def test_second_look_is_one_of_grounded_reasoning() -> None:
+    with pytest.raises(ValueError, match="second_look needs grounded_reasoning"):
+        tiny_config(20, second_look=True)

@@ -52,6 +52,7 @@ CONFIGURATIONS = {
     "sum instead of ConvLSTM": tiny("paper", conv_lstm=False),
     "words read from both ends": tiny("small", both_directions=True),
     "grounded reasoning": tiny("small", grounded_reasoning=True),
+    "second look and selection": tiny("small", grounded_reasoning=True, second_look=True, selection=True),
     "bare": tiny(
         "small",
         entity_perception=False,

@@ -83,19 +83,21 @@ def test_word_types_are_learned_where_given(model: CMPC, batch: Batch) -> None:
     assert float(given["word_types"]) == pytest.approx(float(by_hand.detach()) / 3, rel=1e-4)
 
 
-def test_attention_is_led_to_what_words_speak_about(batch: Batch, tiny_network: None) -> None:
+@pytest.mark.parametrize("second_look", [False, True])
+def test_attention_is_led_to_what_words_speak_about(batch: Batch, tiny_network: None, second_look: bool) -> None:
     torch.manual_seed(0)
-    model = CMPC(preset("small", vocabulary_size=9, grounded_reasoning=True)).eval()
+    model = CMPC(preset("small", vocabulary_size=9, grounded_reasoning=True, second_look=second_look)).eval()
     masks = torch.zeros(3, 6, 6)
     masks[1, 2:4, 2:4], masks[2, 0, 0] = 1.0, 0.5
     batch = batch._replace(grounding_masks=masks, grounding_index=torch.tensor([[0, 1, 0], [2, 2, 1], [0, 0, 0]]))
     objective = Objective(model, ModernLoss(grounding_weight=0.2), weight_decay=0.0, device_count=1).eval()
     terms, output = objective(batch), objective.predict(batch)
     by_hand = 0.0
-    for maps in output.maps.values():
-        attention = maps.reasoning.word_to_cells.mT.unflatten(2, (6, 6))  # (E, N, 6, 6)
-        on_block, on_corner = attention[..., 2:4, 2:4].sum(dim=(2, 3)), attention[..., 0, 0] / 2
-        by_hand -= (on_block[0, 1].log() + (on_corner[1, :2].log().sum() + on_block[1, 2].log()) / 3) / 3
+    looks = [maps.reasoning for maps in output.maps.values()]
+    for look in (*looks, output.second_look) if second_look else looks:
+        attention = look.word_to_cells.mT.unflatten(2, (6, 6))  # (E, N, 6, 6)
+        on_block, on_corner = attention[..., 2:4, 2:4].log().mean(dim=(2, 3)), attention[..., 0, 0].log()
+        by_hand -= (on_block[0, 1] + (on_corner[1, :2].sum() + on_block[1, 2]) / 3) / 3
     assert float(terms["grounding"].detach()) == pytest.approx(float(by_hand.detach()), rel=1e-4)
     without = objective(batch._replace(grounding_masks=None, grounding_index=None))
     assert float(without["grounding"]) == 0
@@ -140,7 +142,8 @@ def test_expressions_in_pieces_give_the_same_loss_and_gradients(
     tiny_network: None, batch: Batch, loss: PaperLoss | ModernLoss, weight_decay: float, at_once: int
 ) -> None:
     torch.manual_seed(0)
-    model = CMPC(preset("small", vocabulary_size=9, grounded_reasoning=weight_decay == 0.0))
+    modern = weight_decay == 0.0
+    model = CMPC(preset("small", vocabulary_size=9, grounded_reasoning=modern, second_look=modern, selection=modern))
     batch = batch._replace(
         grounding_masks=torch.rand(3, 6, 6), grounding_index=torch.tensor([[1, 2, 0], [0, 0, 0], [2, 0, 0]])
     )

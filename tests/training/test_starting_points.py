@@ -74,7 +74,13 @@ def test_resumed_run_goes_on_from_its_own_weights(first_model: Path, scenes: Pat
 
 @pytest.mark.parametrize(
     "extra",
-    [("--preset", "paper"), ("--no-conv-lstm",), ("--both-directions",), ("--backbone-weights", "random")],
+    [
+        ("--preset", "paper"),
+        ("--no-conv-lstm",),
+        ("--both-directions",),
+        ("--selection",),
+        ("--backbone-weights", "random"),
+    ],
     ids=lambda extra: extra[0],
 )
 def test_what_the_initial_model_decides_cannot_be_given_beside_it(

@@ -66,7 +66,7 @@ def facts_of(scene: Scene) -> Facts:
     count = len(blocks)
     position = np.array([block.position for block in blocks]).reshape(count, 3)
     ground = position[:, :2] @ scene.camera.ground_axes().T
-    heights = np.array([_middle_height(scene, i) for i in range(count)])
+    heights = np.array([middle_height(scene, i) for i in range(count)])
     image = scene.camera.project(np.column_stack([position[:, :2], heights]))[:, :2]
     step = ground[:, None, :] - ground[None, :, :]
     across = image[:, None, 0] - image[None, :, 0]
@@ -118,7 +118,8 @@ def _between(ground: NDArray[np.float64], image: NDArray[np.float64]) -> Truth:
     return truth
 
 
-def _middle_height(scene: Scene, index: int) -> float:
+def middle_height(scene: Scene, index: int) -> float:
+    """Height of the middle of a block above the ground, in world units."""
     block = scene.blocks[index]
     if block.lying:
         return block.position[2]

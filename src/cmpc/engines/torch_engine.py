@@ -14,6 +14,7 @@ from cmpc.data.pixels import PixelNormalisation
 from cmpc.devices import expressions_at_once, images_at_once
 from cmpc.engines.engine import EngineName, Features, Precision, encode_in_pieces
 from cmpc.engines.lean import lean_network
+from cmpc.engines.lean.network import objects_of
 from cmpc.errors import UsageError
 from cmpc.models import RRN, ImageFeatures, ReferringNetwork
 from cmpc.models.grid import cell_positions, image_grid
@@ -97,12 +98,15 @@ class TorchEngine:
             maps[level] = visual if self.config.entity_perception else visual[:, 0]
         if "aspects" in features:
             maps["aspects"] = features["aspects"].float().unflatten(3, grid)  # (1, aspects, classes, h, w)
+        if "things" in features:
+            maps["things"] = features["things"].float()
         detail = features.get("detail")
         return ImageFeatures(
             maps,
             cell_positions(*grid, device=self.device),
             None if detail is None else detail.float(),
             (self.config.image.size, self.config.image.size),
+            objects_of(features),
         )
 
     def _encode(self, images: NDArray[np.uint8]) -> Features:

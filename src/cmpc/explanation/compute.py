@@ -16,7 +16,9 @@ from cmpc.errors import UserError
 from cmpc.explanation.explanation import Explanation, Graph, Stages, Typing
 from cmpc.explanation.regions import OUTSIDE, find_regions, principal_components
 from cmpc.models import LEVELS, ExpressionFeatures, ImageFeatures, ModelConfig, ReferringNetwork, SegmentationOutput
+from cmpc.models.grounded_reasoning import GroundedMaps
 from cmpc.models.network import LevelMaps
+from cmpc.models.relation_reasoning import Reasoning
 from cmpc.prediction import Prediction
 
 THING = 0.5
@@ -61,13 +63,15 @@ def explain(
     """
     heard, whole = responses(model, features, tokens, image, prediction)
 
-    def with_graph(stages: Stages, levels: Sequence[str]) -> Stages:
-        graph = _graph([whole.maps[level] for level in levels], stages.named, heard.square)
+    def with_graph(stages: Stages, levels: Sequence[str], second_look: GroundedMaps | None = None) -> Stages:
+        maps = [whole.maps[level] for level in levels]
+        reasoned = [level.reasoning for level in maps] if second_look is None else [second_look]
+        graph = _graph(maps, [one for one in reasoned if one is not None], stages.named, heard.square)
         return dataclasses.replace(stages, graph=graph)
 
     return dataclasses.replace(
         heard,
-        network=with_graph(heard.network, LEVELS),
+        network=with_graph(heard.network, LEVELS, whole.second_look),
         levels={level: with_graph(stages, [level]) for level, stages in heard.levels.items()},
     )
 
@@ -145,11 +149,16 @@ def _probabilities(output: SegmentationOutput, name: str) -> list[NDArray[np.flo
     return list(scores.float().sigmoid().cpu().numpy())
 
 
-def _graph(levels: list[LevelMaps], named: NDArray[np.float32], square: Letterbox) -> Graph | None:
-    """The mean of the levels' graphs for the first expression; None when the network has none."""
-    weights = [_weights(maps) for maps in levels if maps.reasoning is not None]
-    if not weights:
+def _graph(
+    levels: list[LevelMaps],
+    reasoned: list[Reasoning | GroundedMaps],
+    named: NDArray[np.float32],
+    square: Letterbox,
+) -> Graph | None:
+    """The mean of some graphs between the regions of some levels, for the first expression; None without a graph."""
+    if not reasoned:
         return None
+    weights = [_weights(one) for one in reasoned]
     nodes = [principal_components(maps.entities[0].float().cpu().numpy(), COMPONENTS) for maps in levels]
     inside = cells_of_photo(square, *nodes[0].shape[1:])
     on_cells = cv2.resize(named, inside.shape[::-1], interpolation=cv2.INTER_AREA)
@@ -163,13 +172,12 @@ def _graph(levels: list[LevelMaps], named: NDArray[np.float32], square: Letterbo
     )
 
 
-def _weights(maps: LevelMaps) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def _weights(reasoned: Reasoning | GroundedMaps) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """``listening`` and ``speaking`` of the first expression, (N, h, w) each."""
-    assert maps.reasoning is not None
-    grid = maps.entities.shape[2:]
+    grid = reasoned.features.shape[2:]
     listening, speaking = (
         weights[0].mT.unflatten(1, grid).float().cpu().numpy()
-        for weights in (maps.reasoning.cell_to_words, maps.reasoning.word_to_cells)
+        for weights in (reasoned.cell_to_words, reasoned.word_to_cells)
     )
     return listening, speaking
 

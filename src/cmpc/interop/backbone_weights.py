@@ -34,11 +34,11 @@ def load_backbone_weights(model: ReferringNetwork, source: str) -> None:
 
     Args:
         model: changed in place.
-        source: a model folder whose backbone is alike, of which the aspects are taken too where both networks have
-            them; or, for the ``deeplab_resnet101`` backbone, ``deeplab_resnet_init.ckpt`` or another checkpoint of the
-            original (both versions), a state dict of torchvision's or timm's ResNet-101 (``.safetensors``, ``.pth``),
-            or a model id of the hub (``timm/resnet101.a1_in1k``). A classifier (``fc``) and the batch norms' counters
-            are ignored.
+        source: a model folder whose backbone is alike, of which the aspects and the reader of objects are taken too
+            where both networks have them; or, for the ``deeplab_resnet101`` backbone, ``deeplab_resnet_init.ckpt`` or
+            another checkpoint of the original (both versions), a state dict of torchvision's or timm's ResNet-101
+            (``.safetensors``, ``.pth``), or a model id of the hub (``timm/resnet101.a1_in1k``). A classifier (``fc``)
+            and the batch norms' counters are ignored.
 
     Raises:
         UserError: the source is missing, damaged, of another network, or made for another ``stride_in``.
@@ -105,6 +105,8 @@ def _copy_from_model(model: ReferringNetwork, folder: str) -> None:
     model.backbone.load_state_dict(other.backbone.state_dict())
     if model.aspects is not None and other.aspects is not None:
         model.aspects.load_state_dict(other.aspects.state_dict())
+    if model.object_reader is not None and other.object_reader is not None:
+        model.object_reader.load_state_dict(other.object_reader.state_dict())
 
 
 def _stride_in(source: str) -> Literal["1x1", "3x3"]:

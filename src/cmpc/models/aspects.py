@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -30,16 +30,21 @@ class Aspects(nn.Module):
 
     def scores(self, stages: Mapping[str, Tensor]) -> Tensor:
         """Scores of the classes on the finest grid that is read: (B, C, h', w') each -> (B, aspects, classes, h, w)."""
-        maps = [score(stages[name]) for name, score in self.stages.items()]
-        height, width = max((scores.shape[2], scores.shape[3]) for scores in maps)
-        on_grid = [
-            scores
-            if scores.shape[2:] == (height, width)
-            else F.interpolate(scores, size=(height, width), mode="bilinear", align_corners=False)
-            for scores in maps
-        ]
-        return torch.stack(on_grid).sum(dim=0).unflatten(1, (ASPECTS, CLASSES))
+        scores = on_finest_grid([score(stages[name]) for name, score in self.stages.items()])
+        return scores.unflatten(1, (ASPECTS, CLASSES))
 
     def forward(self, stages: Mapping[str, Tensor]) -> Tensor:
         """Shares of the classes, which sum to 1 in each aspect: (B, C, h', w') each -> (B, aspects, classes, h, w)."""
         return self.scores(stages).softmax(dim=2)
+
+
+def on_finest_grid(maps: Sequence[Tensor]) -> Tensor:
+    """Sum of maps of several resolutions, on the grid of the finest: (B, C, h', w') each -> (B, C, h, w)."""
+    height, width = max((scores.shape[2], scores.shape[3]) for scores in maps)
+    on_grid = [
+        scores
+        if scores.shape[2:] == (height, width)
+        else F.interpolate(scores, size=(height, width), mode="bilinear", align_corners=False)
+        for scores in maps
+    ]
+    return torch.stack(on_grid).sum(dim=0)

@@ -19,7 +19,9 @@ from cmpc.models.language import ExpressionFeatures, LanguageEncoder
 from cmpc.models.level_fusion import LevelFusion
 from cmpc.models.network import ImageFeatures, LevelMaps, ReferringNetwork, SegmentationOutput
 from cmpc.models.normalisation import unit_norm
+from cmpc.models.objects import ObjectFeatures, ObjectReader, find_objects, things_on_grid
 from cmpc.models.relation_reasoning import Reasoning, RelationAwareReasoning
+from cmpc.models.selection import Selection
 
 
 class LevelComprehension(nn.Module):
@@ -44,7 +46,8 @@ class LevelComprehension(nn.Module):
         if config.grounded_reasoning:
             self.relation_reasoning = GroundedReasoning(
                 channels=channels,
-                heads=config.fusion_heads,
+                seen_channels=config.fusion_heads * channels,
+                key_channels=channels // 2,
                 word_channels=word_channels,
                 feature_scale=config.feature_scale,
             )
@@ -63,6 +66,7 @@ class LevelComprehension(nn.Module):
         self,
         visual: Tensor,
         aspects: Tensor | None,
+        objects: ObjectFeatures | None,
         position: Tensor,
         expressions: ExpressionFeatures,
         image_index: Tensor,
@@ -71,6 +75,7 @@ class LevelComprehension(nn.Module):
         Args:
             visual: the level's part of ``ImageFeatures``, (B, heads, C, h, w).
             aspects: those of the cells, (B, aspects, classes, h, w), for grounded reasoning.
+            objects: of the images, for grounded reasoning.
             position: spatial code, (8, h, w).
             expressions: words and sentences of E expressions.
             image_index: the image of each expression, (E,) int64.
@@ -80,7 +85,9 @@ class LevelComprehension(nn.Module):
         reasoning: Reasoning | GroundedMaps | None = None
         if isinstance(self.relation_reasoning, GroundedReasoning):
             assert aspects is not None, "the network has aspects where it has grounded reasoning"
-            reasoning = self.relation_reasoning(entities, expressions, visual, aspects, image_index)
+            assert objects is not None, "the network has objects where it has grounded reasoning"
+            keys = self.relation_reasoning.keys(visual.flatten(1, 2))[image_index]
+            reasoning = self.relation_reasoning(entities, expressions, keys, aspects, objects, image_index)
         elif self.relation_reasoning is not None:
             reasoning = self.relation_reasoning(entities, expressions.words, expressions.relation, expressions.is_word)
         if reasoning is not None:
@@ -102,6 +109,7 @@ class CMPC(ReferringNetwork):
         )
         if config.grounded_reasoning:
             self.aspects = Aspects(channels)
+            self.object_reader = ObjectReader({"c2": config.backbone.channels[0], **channels})
         self.language = LanguageEncoder(
             vocabulary_size=config.vocabulary_size,
             embedding_channels=config.embedding_channels,
@@ -121,6 +129,16 @@ class CMPC(ReferringNetwork):
         self.conv_lstm: ConvLSTM | None = None
         if config.conv_lstm:
             self.conv_lstm = ConvLSTM(channels=config.fusion_channels, peephole_grid=config.peephole_grid)
+        if config.second_look:
+            self.second_look = GroundedReasoning(
+                channels=config.fusion_channels,
+                seen_channels=config.fusion_channels,
+                key_channels=config.multimodal_channels // 2,
+                word_channels=config.word_channels,
+                feature_scale=config.feature_scale,
+            )
+        if config.selection:
+            self.selection = Selection(channels=config.fusion_channels)
         self._add_score(config)
         self.reset_parameters()
 
@@ -136,9 +154,14 @@ class CMPC(ReferringNetwork):
             lateral = unit_norm(lateral, dim=1, scale=self.config.feature_scale)
             perception = cast(LevelComprehension, self.levels[level]).entity_perception
             levels[level] = perception.encode_image(lateral, position)
-        if self.aspects is not None:
+        objects: ObjectFeatures | None = None
+        if self.aspects is not None and self.object_reader is not None:
+            readings = self.object_reader(stages)
+            objects = find_objects(readings, grid)
             levels["aspects"] = self.aspects(stages)
-        return ImageFeatures(levels, position, self._detail(stages), (images.shape[2], images.shape[3]))
+            if self.selection is not None:
+                levels["things"] = things_on_grid(readings, grid)
+        return ImageFeatures(levels, position, self._detail(stages), (images.shape[2], images.shape[3]), objects)
 
     def _encode_expression(self, tokens: Tensor) -> ExpressionFeatures:
         return self.language(tokens)
@@ -148,7 +171,9 @@ class CMPC(ReferringNetwork):
     ) -> SegmentationOutput:
         aspects = images.levels.get("aspects")
         maps: dict[str, LevelMaps] = {
-            level: comprehension(images.levels[level], aspects, images.position, expressions, image_index)
+            level: comprehension(
+                images.levels[level], aspects, images.objects, images.position, expressions, image_index
+            )
             for level, comprehension in self.levels.items()
         }
         exchanged = {level: maps[level].fused for level in LEVELS}
@@ -156,12 +181,24 @@ class CMPC(ReferringNetwork):
             exchanged = exchange(exchanged, expressions.necessary)
         in_order = [exchanged[level] for level in LEVELS]
         merged = torch.stack(in_order).sum(dim=0) if self.conv_lstm is None else self.conv_lstm(in_order)
-        scores = self._scores(merged, images, image_index)  # (E, h, w)
+        second_look: GroundedMaps | None = None
+        if self.second_look is not None:
+            assert aspects is not None, "the network has aspects where it has grounded reasoning"
+            assert images.objects is not None, "the network has objects where it has grounded reasoning"
+            found = unit_norm(merged, dim=1, scale=self.config.feature_scale)
+            keys = self.second_look.keys(found)
+            second_look = self.second_look(found, expressions, keys, aspects, images.objects, image_index)
+            merged = merged + second_look.features
         rule = self.config.upsampling
+        side_scores = {level: maps[level].side_scores for level in LEVELS}
+        if self.selection is not None:
+            merged, side_scores["selection"] = self.selection(merged, images.levels["things"], image_index)
+        scores = self._scores(merged, images, image_index)  # (E, h, w)
         return SegmentationOutput(
             logits=upsample(scores, images.size, rule),
             scores=scores,
-            side_logits={level: upsample(maps[level].side_scores, images.size, rule) for level in LEVELS},
+            side_logits={name: upsample(side, images.size, rule) for name, side in side_scores.items()},
             expressions=expressions,
             maps=maps,
+            second_look=second_look,
         )

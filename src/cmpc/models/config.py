@@ -87,6 +87,11 @@ class ModelConfig:
     grounded_reasoning: bool = False
     """On: words are grounded in cells, and relations know where cells lie to each other and how alike they are, in the
     place of the published graph. As published: off."""
+    second_look: bool = False
+    """On: words look again, at what reasoning made of the cells, and reason once more on the fused map. As published:
+    off."""
+    selection: bool = False
+    """On: cells of the fused map compete for the one thing that is referred to. As published: off."""
     word_type_gating: bool = True
     """Off: every word counts alike in the sentence vectors and in the graph (ablation)."""
     exchange_rounds: int = 2
@@ -112,6 +117,10 @@ class ModelConfig:
             raise ValueError("grounded_reasoning needs entity_perception and word_type_gating")
         if self.grounded_reasoning and not (self.relation_reasoning and self.network == "cmpc"):
             raise ValueError("grounded_reasoning needs the network cmpc with relation_reasoning")
+        if self.second_look and not self.grounded_reasoning:
+            raise ValueError("second_look needs grounded_reasoning")
+        if self.selection and not self.grounded_reasoning:
+            raise ValueError("selection needs grounded_reasoning, which reads where things are")
         if self.refinement_channels and self.backbone.kind != "compact":
             raise ValueError("refinement_channels needs the compact backbone, which gives features at stride 4")
 

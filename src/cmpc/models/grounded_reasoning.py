@@ -1,8 +1,9 @@
 """Relation-aware reasoning for scenes where places matter: words are grounded in cells, relations know where cells lie.
 
 Not in the paper. Its graph lets the cells that answer to a relational word hear each other, all alike. Here a word
-first looks for what it speaks about, "left of the cube" for the cube, and then says of every cell how it lies to that
-and how alike it is. Where data say what words speak about, as Blocks does, this look is learned from them.
+first looks for what it speaks about, "left of the cube" for the cube, and then says of every cell and every object how
+it lies to that and how alike it is, and of objects which comes how manieth ("the second from the left"). Where data say
+what words speak about, as Blocks does, this look is learned from them.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from torch import Tensor, nn
 from cmpc.models.aspects import ASPECTS, CLASSES
 from cmpc.models.language import ExpressionFeatures
 from cmpc.models.normalisation import joint_layer_norm, unit_norm
+from cmpc.models.object_views import OBJECT_VIEWS, ObjectViews, of_speakers
+from cmpc.models.objects import ObjectFeatures
 
 EDGES = (-0.5, -0.15, 0.0, 0.15, 0.5)
 """Where one class of distances along an axis ends and the next begins; the map is 2 wide and 2 high."""
@@ -51,11 +54,18 @@ class GroundedMaps:
     """How each of them weighs places and comparisons, (E, R, views, F)."""
     views: Tensor
     """How each cell lies to, and how alike it is to, what they speak about, (E, R, views, S)."""
+    object_weights: Tensor
+    """How each of them weighs what it is told of objects, (E, R, object views, F)."""
+    object_views: Tensor
+    """What it is told of each object, (E, R, object views, K)."""
+    belonging: Tensor
+    """How much each cell shows each object, (E, K, S)."""
 
     @property
     def cell_to_words(self) -> Tensor:
         """How each cell spreads over the words that it hears, by the size of what they draw: (E, S, N)."""
-        drawn = F.relu(self.weights.mT @ self.views).sum(dim=2)  # (E, R, S)
+        of_objects = self.object_weights.mT @ self.object_views @ self.belonging[:, None]  # (E, R, F, S)
+        drawn = F.relu(self.weights.mT @ self.views + of_objects).sum(dim=2)  # (E, R, S)
         heard = drawn.new_zeros(len(drawn), self.word_to_cells.shape[2], drawn.shape[2])
         heard = heard.scatter_add(1, self.speakers[:, :, None].expand_as(drawn), drawn).mT  # (E, S, N)
         return heard / heard.sum(dim=2, keepdim=True).clamp_min(torch.finfo(heard.dtype).tiny)
@@ -68,47 +78,76 @@ class GroundedReasoning(nn.Module):
     how v lies to u and on how they compare, as the word says. Products of classes of distances along both axes describe
     the places, so that they cost two small products a word. In each aspect u and v are alike as far as they share a
     class ("the same colour as"), and compare otherwise by a learned table of pairs of classes ("larger than").
+
+    What an image is made of is gathered from cells into objects, among which directions, gaps, numbers and extremes are
+    told exactly; what is told of an object holds for all its cells.
     """
 
-    def __init__(self, *, channels: int, heads: int, word_channels: int, feature_scale: float) -> None:
+    def __init__(
+        self, *, channels: int, seen_channels: int, key_channels: int, word_channels: int, feature_scale: float
+    ) -> None:
+        """
+        Args:
+            channels: of the features of a cell.
+            seen_channels: of what words look at.
+            key_channels: of the codes by which words find cells.
+            word_channels: of the features of a word.
+            feature_scale: norm of the features of a cell.
+        """
         super().__init__()
         self.feature_scale = feature_scale
-        visual, key = heads * channels, channels // 2
-        self.ground_cells = nn.Conv2d(visual, key, 1)
-        self.ground_words = nn.Linear(word_channels, key)
+        self.ground_cells = nn.Conv2d(seen_channels, key_channels, 1)
+        self.ground_words = nn.Linear(word_channels, key_channels)
         self.pairs = nn.Conv2d(ASPECTS * CLASSES, ASPECTS * CLASSES, 1, groups=ASPECTS, bias=False)
         self.field_weights = nn.Linear(word_channels, VIEWS * FIELDS)
+        self.object_weights = nn.Linear(word_channels, OBJECT_VIEWS * FIELDS)
+        self.objects = ObjectViews(word_channels)
         self.echo_weights = nn.Linear(word_channels, ECHOES)
         self.spread = nn.Conv2d(FIELDS + ECHOES, channels, 1)
         self.update = nn.Conv2d(channels, channels, 1)
         self.update_norm = joint_layer_norm(channels)
 
+    def keys(self, seen: Tensor) -> Tensor:
+        """The codes by which words find cells: (B, C', H, W) -> (B, G, S)."""
+        return self.ground_cells(seen).flatten(2)
+
     def forward(
-        self, entities: Tensor, expressions: ExpressionFeatures, visual: Tensor, aspects: Tensor, image_index: Tensor
+        self,
+        entities: Tensor,
+        expressions: ExpressionFeatures,
+        keys: Tensor,
+        aspects: Tensor,
+        objects: ObjectFeatures,
+        image_index: Tensor,
     ) -> GroundedMaps:
         """
         Args:
             entities: multimodal features from entity perception, (E, C, H, W).
             expressions: words of E expressions and their types.
-            visual: what entity perception made of the images, (B, heads, C, H, W).
+            keys: codes of what words look at for each expression, (E, G, S).
             aspects: shares of the classes of their cells, (B, aspects, classes, H, W).
+            objects: of the B images.
             image_index: the image of each expression, (E,) int64.
         """
         height, width = entities.shape[2:]
-        visual = visual.flatten(1, 2)
-        words = expressions.words
-        keys = self.ground_cells(visual).flatten(2)[image_index]  # (E, G, S)
+        words, objects = expressions.words, objects.select(image_index)
         affinity = (self.ground_words(words) @ keys).float() * SHARPNESS  # (E, N, S)
         attention = affinity.softmax(dim=2)
 
         gate, speakers = drawing_words(expressions)  # (E, R) twice
-        speaking = words.gather(1, speakers[:, :, None].expand(-1, -1, words.shape[2]))  # (E, R, D)
-        sources = attention.gather(1, speakers[:, :, None].expand(-1, -1, attention.shape[2])).to(words.dtype)
-        weights = self.field_weights(speaking).unflatten(2, (VIEWS, FIELDS))
-        weights = weights * gate[:, :, None, None].to(weights.dtype)  # (E, R, views, fields)
+        gate = gate[:, :, None, None].to(words.dtype)
+        speaking = of_speakers(words, speakers)  # (E, R, D)
+        sources = of_speakers(attention, speakers).to(words.dtype)  # (E, R, S)
+        weights = self.field_weights(speaking).unflatten(2, (VIEWS, FIELDS)) * gate  # (E, R, views, fields)
         places = spread_over_places(sources, (height, width))  # (E, R, places, S)
         views = torch.cat([places, self._compare(sources, aspects, image_index)], dim=2)  # (E, R, views, S)
-        fields = F.relu(weights.flatten(1, 2).mT @ views.flatten(1, 2))  # (E, fields, S)
+        fields = weights.flatten(1, 2).mT @ views.flatten(1, 2)  # (E, fields, S)
+
+        object_weights = self.object_weights(speaking).unflatten(2, (OBJECT_VIEWS, FIELDS)) * gate
+        object_views = self.objects(expressions, attention, objects, speakers).to(words.dtype)
+        of_objects = object_weights.flatten(1, 2).mT @ object_views.flatten(1, 2)  # (E, fields, K)
+        belonging = objects.belonging.to(words.dtype)
+        fields = F.relu(fields + of_objects @ belonging)
 
         weights_of_echoes = self.echo_weights(words) * expressions.is_word[:, :, None]  # (E, N, echoes)
         echoes = F.relu(weights_of_echoes.mT @ affinity.to(words.dtype)) * ECHO_SCALE  # (E, echoes, S)
@@ -116,7 +155,7 @@ class GroundedReasoning(nn.Module):
         features = F.relu(entities + self.spread(drawn))
         features = F.relu(self.update_norm(self.update(features)))  # (E, C, H, W)
         features = unit_norm(features, dim=1, scale=self.feature_scale)
-        return GroundedMaps(features, attention.mT, speakers, weights, views)
+        return GroundedMaps(features, attention.mT, speakers, weights, views, object_weights, object_views, belonging)
 
     def _compare(self, sources: Tensor, aspects: Tensor, image_index: Tensor) -> Tensor:
         """How each cell compares to what words attend to: (E, R, S) -> (E, R, 2 * aspects, S)."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -13,10 +14,12 @@ from cmpc.models.aspects import Aspects
 from cmpc.models.backbone import build_backbone
 from cmpc.models.config import ModelConfig
 from cmpc.models.conv_lstm import ConvLSTM
-from cmpc.models.grounded_reasoning import GroundedMaps
+from cmpc.models.grounded_reasoning import GroundedMaps, GroundedReasoning
 from cmpc.models.language import ExpressionFeatures, WordEncoder
+from cmpc.models.objects import ObjectFeatures, ObjectReader
 from cmpc.models.refinement import Refinement
 from cmpc.models.relation_reasoning import Reasoning
+from cmpc.models.selection import Selection
 
 
 @dataclass(frozen=True)
@@ -25,22 +28,40 @@ class ImageFeatures:
 
     levels: dict[str, Tensor]
     """For each level the part of entity perception that needs no expression: (B, heads, C, h, w). With grounded
-    reasoning also ``aspects``, the shares of the classes of each cell: (B, aspects, classes, h, w)."""
+    reasoning also ``aspects``, the shares of the classes of each cell: (B, aspects, classes, h, w); with
+    selection ``things``, whether each cell shows a thing and where the middle of that is, (B, 3, S)."""
     position: Tensor
     """Spatial code of the grid, (8, h, w)."""
     detail: Tensor | None
     """Features at stride 4 for the refinement, (B, R, H', W'); None without refinement."""
     size: tuple[int, int]
     """Height and width of the images in pixels."""
+    objects: ObjectFeatures | None = None
+    """What grounded reasoning knows of their objects."""
 
     def __len__(self) -> int:
         return len(next(iter(self.levels.values())))
+
+    def tensors(self) -> list[Tensor]:
+        """All that depends on the images."""
+        detail = [] if self.detail is None else [self.detail]
+        return [*self.levels.values(), *detail, *(vars(self.objects).values() if self.objects else ())]
+
+    def with_tensors(self, tensors: Sequence[Tensor]) -> ImageFeatures:
+        """The same with other values of ``tensors``, in its order."""
+        values = iter(tensors)
+        levels = {level: next(values) for level in self.levels}
+        detail = None if self.detail is None else next(values)
+        objects = self.objects and ObjectFeatures(**{name: next(values) for name in vars(self.objects)})
+        return replace(self, levels=levels, detail=detail, objects=objects)
 
     def select(self, number: int) -> ImageFeatures:
         """The features of one image, as a batch of one that shares its memory."""
         one = slice(number, number + 1)
         levels = {level: visual[one] for level, visual in self.levels.items()}
-        return ImageFeatures(levels, self.position, None if self.detail is None else self.detail[one], self.size)
+        detail = None if self.detail is None else self.detail[one]
+        objects = None if self.objects is None else self.objects.select(one)
+        return ImageFeatures(levels, self.position, detail, self.size, objects)
 
 
 @dataclass(frozen=True)
@@ -71,6 +92,8 @@ class SegmentationOutput:
     """Words and sentences that were asked for."""
     maps: dict[str, LevelMaps]
     """What happened on each level."""
+    second_look: GroundedMaps | None = None
+    """What words speak about when they look again; None for a network without a second look."""
 
     @property
     def word_types(self) -> Tensor:
@@ -94,6 +117,9 @@ class ReferringNetwork(nn.Module):
     """
 
     aspects: Aspects | None
+    object_reader: ObjectReader | None
+    second_look: GroundedReasoning | None
+    selection: Selection | None
     language: WordEncoder
     conv_lstm: ConvLSTM | None
     refinement: Refinement | None
@@ -104,6 +130,9 @@ class ReferringNetwork(nn.Module):
         self.config = config
         self.backbone = build_backbone(config.backbone)
         self.aspects = None
+        self.object_reader = None
+        self.second_look = None
+        self.selection = None
 
     def encode_image(self, images: Tensor) -> ImageFeatures:
         """What can be computed before an expression is known.

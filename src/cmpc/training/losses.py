@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from cmpc.data.dataset import NO_TYPE, Batch
 from cmpc.models import LEVELS, ReferringNetwork, SegmentationOutput
-from cmpc.models.network import LevelMaps
+from cmpc.models.grounded_reasoning import GroundedMaps
 
 
 class Loss(Protocol):
@@ -84,7 +84,7 @@ class ModernLoss:
     word_type_weight: float = 0.1
     """Weight of the loss on the word types."""
     grounding_weight: float = 0.0
-    """Weight of the loss on where words attend to, on each level; 0 for a network that does not ground words."""
+    """Weight of the loss on where words attend to, in each look; 0 for a network that does not ground words."""
 
     @property
     def terms(self) -> Sequence[str]:
@@ -118,11 +118,12 @@ class ModernLoss:
         if self.grounding_weight:
             grounding = torch.zeros_like(loss)
             if batch.grounding_masks is not None and batch.grounding_index is not None:
-                levels = [
-                    _missed_grounding(maps, batch.grounding_masks, batch.grounding_index)
-                    for maps in output.maps.values()
+                looks = [
+                    _missed_grounding(look, batch.grounding_masks, batch.grounding_index)
+                    for look in (*(maps.reasoning for maps in output.maps.values()), output.second_look)
+                    if isinstance(look, GroundedMaps)
                 ]
-                grounding = torch.stack(levels).sum() / step_expressions
+                grounding = torch.stack(looks).sum() / step_expressions
             loss = loss + self.grounding_weight * grounding
             terms["grounding"] = grounding
         return {"loss": loss, **terms}
@@ -161,13 +162,13 @@ def _word_type_cross_entropy(logits: Tensor, word_types: Tensor) -> Tensor:
     return losses.sum(dim=1) / (word_types != NO_TYPE).sum(dim=1).clamp_min(1)
 
 
-def _missed_grounding(maps: LevelMaps, masks: Tensor, index: Tensor) -> Tensor:
-    """(M, h, w), (E, N) -> (E,): mean over words of ``-log`` of the attention that falls on what they speak about."""
-    assert maps.reasoning is not None
-    height, width = maps.entities.shape[2:]
+def _missed_grounding(look: GroundedMaps, masks: Tensor, index: Tensor) -> Tensor:
+    """(M, h, w), (E, N) -> (E,): mean over words of the cross entropy between their attention and an even spread over
+    what they speak about. Even, since ranks count what a word attends to."""
+    height, width = look.features.shape[2:]
     cells = F.adaptive_avg_pool2d(masks, (height, width)).flatten(1)  # (M, S)
-    attention = maps.reasoning.word_to_cells.mT  # (E, N, S)
-    hit = (attention * cells[index]).sum(dim=2)  # (E, N)
+    spread = cells / cells.sum(dim=1, keepdim=True).clamp_min(1e-6)
+    attention = look.word_to_cells.mT  # (E, N, S)
     known = (index > 0) & (cells.sum(dim=1) > 0)[index]
-    losses = -(hit + 1e-6).log() * known
+    losses = -((attention + 1e-6).log() * spread[index]).sum(dim=2) * known
     return losses.sum(dim=1) / known.sum(dim=1).clamp_min(1)

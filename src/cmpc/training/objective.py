@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import cast
 
 import torch
@@ -88,20 +87,16 @@ class Objective(nn.Module):
 
     def _terms_in_pieces(self, batch: Batch, at_once: int) -> dict[str, Tensor]:
         images = self.model.encode_image(self.normalise(batch.images))
-        names = list(images.levels)
-        shared = [*images.levels.values(), *(() if images.detail is None else (images.detail,))]
 
         def evaluate(rows: slice, copies: Sequence[Tensor]) -> dict[str, Tensor]:
-            levels, rest = dict(zip(names, copies, strict=False)), copies[len(names) :]
-            copied = replace(images, levels=levels, detail=rest[0] if rest else None)
             piece = batch.expressions(rows)
             words = self.model.encode_expression(piece.tokens)
-            return self._terms(self.model.comprehend(copied, words, piece.image_index), piece)
+            return self._terms(self.model.comprehend(images.with_tensors(copies), words, piece.image_index), piece)
 
         backbone = set(self.model.backbone.parameters())
         parameters = [value for value in self.model.parameters() if value.requires_grad and value not in backbone]
         return summed_over_pieces(
-            evaluate, rows=len(batch.tokens), at_once=at_once, shared=shared, parameters=parameters
+            evaluate, rows=len(batch.tokens), at_once=at_once, shared=images.tensors(), parameters=parameters
         )
 
 

@@ -46,14 +46,16 @@ def freeze_backbone(model: ReferringNetwork, *, tune: bool, freeze: bool = False
     Args:
         model: the network.
         tune: train the last three stages of the paper's backbone (``-conv5``), else nothing of it.
-        freeze: train nothing of the compact backbone either, nor the aspects that read it; else all of them.
+        freeze: train nothing of the compact backbone either, nor what reads aspects and objects from it; else all of
+            them.
     """
     compact = model.config.backbone.kind == "compact"
     for name, parameter in model.backbone.named_parameters():
         trains = compact or (tune and name.startswith(("layer2.", "layer3.", "layer4.")))
         parameter.requires_grad_(trains and not freeze)
-    if model.aspects is not None:
-        model.aspects.requires_grad_(not freeze)
+    for reader in (model.aspects, model.object_reader):
+        if reader is not None:
+            reader.requires_grad_(not freeze)
 
 
 def paper_optimizer(model: ReferringNetwork, *, learning_rate: float) -> TensorFlowAdam:

@@ -68,14 +68,14 @@ class TrainingOptions:
     """Model folder to begin from, all of it: network, weights and vocabulary (fine-tuning). By default the weights
     begin at random."""
     backbone_weights: str | None = None
-    """Pre-trained weights for what sees, without the words: a model folder (its backbone, and the aspects of grounded
-    reasoning if it has them), or for the paper's backbone a file or an id of the hub; "random" to try the paper's out
-    without."""
+    """Pre-trained weights for what sees, without the words: a model folder (its backbone, and what grounded reasoning
+    reads from it, if it has that: aspects and objects), or for the paper's backbone a file or an id of the hub;
+    "random" to try the paper's out without."""
     tune_backbone: bool = False
     """Train the last three stages of the paper's backbone too (-conv5 of the original); otherwise it is frozen."""
     freeze_backbone: bool = False
     """Keep the small backbone as it is too, with the statistics of its batch norms, and what grounded reasoning
-    compares cells by; otherwise they train."""
+    reads from it; otherwise they train."""
 
     epochs: int | None = None
     """Length of the run in passes over the training split (modern: 40)."""
@@ -110,6 +110,12 @@ class TrainingOptions:
     grounded_reasoning: bool = False
     """Not in the paper: words are grounded in cells, from labels where the data say what words speak about, and
     relations know where cells lie to each other; in the place of the published graph."""
+    second_look: bool = False
+    """Not in the paper: words look again, at what grounded reasoning found, and reason once more: "left of the cube
+    next to the ball" needs that cube. It goes with --grounded-reasoning."""
+    selection: bool = False
+    """Not in the paper: things compete for the one place of what is referred to, so that two which answer about equally
+    well are not both in the mask. It goes with --grounded-reasoning."""
     entity_perception: bool = True
     """Ablation: entity perception, else plain concatenation."""
     relation_reasoning: bool = True
@@ -200,6 +206,8 @@ def model_config(options: TrainingOptions, *, vocabulary_size: int, embedding_ch
         vocabulary_size=vocabulary_size,
         both_directions=options.both_directions,
         grounded_reasoning=options.grounded_reasoning,
+        second_look=options.second_look,
+        selection=options.selection,
         entity_perception=options.entity_perception,
         relation_reasoning=options.relation_reasoning,
         word_type_gating=options.word_type_gating,
@@ -297,7 +305,11 @@ def _check_network(options: TrainingOptions) -> None:
         ]
         if options.preset != TrainingOptions.preset:
             given.insert(0, "preset")
-        given += [name for name in ("both_directions", "grounded_reasoning") if getattr(options, name)]
+        given += [
+            name
+            for name in ("both_directions", "grounded_reasoning", "second_look", "selection")
+            if getattr(options, name)
+        ]
         if given := given + changed:
             raise UsageError(
                 f"--initial-model brings its own network, words and weights: leave out --{given[0].replace('_', '-')}."
@@ -323,6 +335,10 @@ def _check_network(options: TrainingOptions) -> None:
         raise UsageError(
             "--grounded-reasoning goes with the network cmpc, its entity perception, graph and word types."
         )
+    if options.second_look and not options.grounded_reasoning:
+        raise UsageError("--second-look goes with --grounded-reasoning: it is a second round of that.")
+    if options.selection and not options.grounded_reasoning:
+        raise UsageError("--selection goes with --grounded-reasoning, which reads where things are.")
     if options.word_types == "spacy" and (is_rrn or options.recipe == "paper"):
         raise UsageError("--word-types spacy needs a network with word types and the modern recipe.")
     if options.word_types == "spacy" and options.preset == "paper" and options.recipe is None:

@@ -126,16 +126,16 @@ def train(options: TrainingOptions, console: Console | None = None) -> TrainingR
     freeze_backbone(model, tune=options.tune_backbone, freeze=options.freeze_backbone)
     if fabric.world_size > 1:
         synchronise_batch_norms(model)
-    levels = () if config.network == "rrn" else LEVELS
+    sides = () if config.network == "rrn" else (*LEVELS, *(("selection",) if config.selection else ()))
     loss: Loss
     schedule: Schedule
     optimizer: torch.optim.Optimizer
     if plan.recipe == "paper":
-        loss = PaperLoss(levels)
+        loss = PaperLoss(sides)
         schedule = PolynomialDecay(plan.learning_rate)
         optimizer = paper_optimizer(model, learning_rate=plan.learning_rate)
     else:
-        loss = ModernLoss(levels, grounding_weight=GROUNDING_WEIGHT if config.grounded_reasoning else 0.0)
+        loss = ModernLoss(sides, grounding_weight=GROUNDING_WEIGHT if config.grounded_reasoning else 0.0)
         schedule = WarmupCosine(plan.learning_rate, steps=steps, warmup=max(1, round(WARMUP * steps)))
         optimizer = modern_optimizer(model, learning_rate=plan.learning_rate)
     weight_decay = PAPER_WEIGHT_DECAY if plan.recipe == "paper" else 0.0

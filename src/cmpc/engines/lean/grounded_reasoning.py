@@ -12,13 +12,16 @@ from cmpc.models.aspects import ASPECTS, CLASSES
 from cmpc.models.grounded_reasoning import (
     ECHO_SCALE,
     FIELDS,
+    OBJECT_VIEWS,
     SHARPNESS,
     VIEWS,
     GroundedReasoning,
     drawing_words,
+    of_speakers,
     spread_over_places,
 )
 from cmpc.models.language import ExpressionFeatures
+from cmpc.models.objects import ObjectFeatures
 
 
 class LeanGroundedReasoning(nn.Module):
@@ -33,6 +36,8 @@ class LeanGroundedReasoning(nn.Module):
         self.pairs = frozen(part.pairs.weight.view(ASPECTS, CLASSES, CLASSES))
         self.ground_words = part.ground_words
         self.field_weights = part.field_weights
+        self.object_weights = part.object_weights
+        self.objects = part.objects
         self.echo_weights = part.echo_weights
         self.spread = frozen(matrix(part.spread).mT)  # (C, fields + echoes)
         self.spread_bias = part.spread.bias
@@ -41,29 +46,43 @@ class LeanGroundedReasoning(nn.Module):
         self.update_bias = part.update.bias
         self.update_norm = JointNorm(part.update_norm)
 
-    def forward(self, entities: Tensor, expressions: ExpressionFeatures, visual: Tensor, aspects: Tensor) -> Tensor:
+    def keys(self, seen: Tensor) -> Tensor:
+        """The codes by which words find cells: (..., S, C') -> (..., S, G)."""
+        return F.linear(seen, self.ground_cells, self.ground_cells_bias)
+
+    def forward(
+        self,
+        entities: Tensor,
+        expressions: ExpressionFeatures,
+        keys: Tensor,
+        aspects: Tensor,
+        objects: ObjectFeatures,
+    ) -> Tensor:
         """
         Args:
             entities: multimodal features from entity perception, (E, S, C).
             expressions: words of E expressions and their types.
-            visual: the level's part of the image features, (1, S, heads, C).
+            keys: codes of what words look at, (S, G) for all expressions or (E, S, G).
             aspects: shares of the classes of its cells, (1, aspects, classes, S).
+            objects: of the image.
 
         Returns:
             Features after the messages, unit norm, (E, S, C).
         """
         words = expressions.words
-        keys = F.linear(visual[0].flatten(1), self.ground_cells, self.ground_cells_bias)  # (S, G)
         affinity = (self.ground_words(words) @ keys.mT).float() * SHARPNESS  # (E, N, S)
+        attention = affinity.softmax(dim=2)
         gate, speakers = drawing_words(expressions)  # (E, R) twice
-        chosen = affinity.gather(1, speakers[:, :, None].expand(-1, -1, affinity.shape[2]))
-        sources = chosen.softmax(dim=2).to(words.dtype)  # (E, R, S)
-        speaking = words.gather(1, speakers[:, :, None].expand(-1, -1, words.shape[2]))
-        weights = self.field_weights(speaking).unflatten(2, (VIEWS, FIELDS))
-        weights = (weights * gate[:, :, None, None].to(weights.dtype)).flatten(1, 2)  # (E, R * views, fields)
+        gate = gate[:, :, None, None].to(words.dtype)
+        sources = of_speakers(attention, speakers).to(words.dtype)  # (E, R, S)
+        speaking = of_speakers(words, speakers)
+        weights = (self.field_weights(speaking).unflatten(2, (VIEWS, FIELDS)) * gate).flatten(1, 2)
         compared = self._compare(sources, aspects)  # (E, R, 2 * aspects, S)
         views = torch.cat([spread_over_places(sources, self.grid), compared], dim=2).flatten(1, 2)
-        fields = views.mT @ weights  # (E, S, fields)
+        object_weights = (self.object_weights(speaking).unflatten(2, (OBJECT_VIEWS, FIELDS)) * gate).flatten(1, 2)
+        object_views = self.objects(expressions, attention, objects, speakers).to(words.dtype).flatten(1, 2)
+        of_objects = object_views.mT @ object_weights  # (E, K, fields)
+        fields = views.mT @ weights + objects.belonging[0].to(words.dtype).mT @ of_objects  # (E, S, fields)
         of_echoes = self.echo_weights(words) * expressions.is_word[:, :, None]
         echoes = affinity.mT.to(words.dtype) @ of_echoes * ECHO_SCALE  # (E, S, echoes)
         drawn = F.linear(torch.cat([fields, echoes], dim=2).relu_(), self.spread, self.spread_bias)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import cast
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -22,6 +24,10 @@ from cmpc.models.entity_perception import EntityPerception
 from cmpc.models.grid import cell_positions, image_grid
 from cmpc.models.grounded_reasoning import GroundedReasoning
 from cmpc.models.language import ExpressionFeatures
+from cmpc.models.objects import ObjectFeatures, find_objects, things_on_grid
+
+OBJECT_PREFIX = "objects_"
+"""Of the names of what is known of the objects, among the features of an image."""
 
 
 class ImageEncoder(nn.Module):
@@ -33,17 +39,20 @@ class ImageEncoder(nn.Module):
         self.feature_scale = network.config.feature_scale
         self.lateral = network.lateral
         self.aspects = network.aspects
+        self.object_reader = network.object_reader
         self.perception = nn.ModuleDict(
             {
                 level: VisualBranch(cast(LevelComprehension, comprehension).entity_perception)
                 for level, comprehension in network.levels.items()
             }
         )
+        self.selects = network.selection is not None
         self.refinement = network.refinement
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """Images, (B, 3, H, W) -> each level, (B, S, heads, C), with grounded reasoning ``aspects``, (B, aspects,
-        classes, S), and ``detail``, (B, R, H', W'), if refined."""
+        classes, S), what is known of the objects and, with selection, ``things``, (B, 3, S), and ``detail``, (B, R, H',
+        W'), if refined."""
         stages = self.backbone(images)
         grid = stages["c3"].shape[2:]
         position = cell_positions(*grid, device=images.device).flatten(1).mT  # (S, 8)
@@ -51,8 +60,13 @@ class ImageEncoder(nn.Module):
         for level in LEVELS:
             cells = cells_on_grid(self.lateral[level](stages[level]), grid)  # (B, S, C)
             features[level] = self.perception[level](unit_norm_(cells, self.feature_scale), position)
-        if self.aspects is not None:
+        if self.aspects is not None and self.object_reader is not None:
+            readings = self.object_reader(stages)
+            objects = find_objects(readings, grid)
+            if self.selects:
+                features["things"] = things_on_grid(readings, grid)
             features["aspects"] = self.aspects(stages).flatten(3)
+            features |= {OBJECT_PREFIX + name: value for name, value in vars(objects).items()}
         if self.refinement is not None:
             features["detail"] = self.refinement.encode_image(stages["c2"])
         return features
@@ -73,6 +87,12 @@ class Comprehension(nn.Module):
         )
         self.exchange = nn.ModuleList(LeanFeatureExchange(exchange) for exchange in network.exchange)  # type: ignore[arg-type]
         self.conv_lstm = None if network.conv_lstm is None else LeanConvLSTM(network.conv_lstm, grid=grid)
+        self.second_look = (
+            None if network.second_look is None else LeanGroundedReasoning(network.second_look, grid=grid)
+        )
+        self.feature_scale = network.config.feature_scale
+        self.selection = network.selection
+        self.grid = grid
         self.score = LeanScore(network, grid=grid)
 
     def forward(self, features: dict[str, Tensor], tokens: Tensor) -> tuple[Tensor, Tensor]:
@@ -87,14 +107,24 @@ class Comprehension(nn.Module):
         expressions = self.language(tokens)
         dtype = expressions.words.dtype
         sentence = expressions.entity_attribute.to(dtype)
+        aspects, objects = features.get("aspects"), objects_of(features)
         levels = {
-            level: comprehension(features[level], features.get("aspects"), sentence, expressions)
+            level: comprehension(features[level], aspects, objects, sentence, expressions)
             for level, comprehension in self.levels.items()
         }
         for exchange in self.exchange:
             levels = exchange(levels, expressions.necessary.to(dtype))
         in_order = [levels[level] for level in LEVELS]
         fused = in_order[0] + in_order[1] + in_order[2] if self.conv_lstm is None else self.conv_lstm(in_order)
+        if self.second_look is not None:
+            assert aspects is not None, "the image encoder gives aspects where there is grounded reasoning"
+            assert objects is not None, "the image encoder gives objects where there is grounded reasoning"
+            found = unit_norm_(fused.clone(), self.feature_scale)
+            fused = fused + self.second_look(found, expressions, self.second_look.keys(found), aspects, objects)
+        if self.selection is not None:
+            every = torch.zeros(len(tokens), dtype=torch.int64, device=tokens.device)
+            selected, _ = self.selection(fused.mT.unflatten(2, self.grid), features["things"], every)
+            fused = selected.flatten(2).mT
         return self.score(fused, features.get("detail")), expressions.word_types
 
 
@@ -117,12 +147,18 @@ class LeanLevel(nn.Module):
         self.fusion = LeanLevelFusion(part.fusion, maps=1 if reasoning is None else 2, grid=grid)
 
     def forward(
-        self, visual: Tensor, aspects: Tensor | None, sentence: Tensor, expressions: ExpressionFeatures
+        self,
+        visual: Tensor,
+        aspects: Tensor | None,
+        objects: ObjectFeatures | None,
+        sentence: Tensor,
+        expressions: ExpressionFeatures,
     ) -> Tensor:
         """
         Args:
             visual: the level's part of the image features, (1, S, heads, C).
             aspects: those of the cells, (1, aspects, classes, S), for grounded reasoning.
+            objects: of the image, for grounded reasoning.
             sentence: vector of the entity and attribute words, (E, D).
             expressions: words of E expressions and their types.
 
@@ -132,11 +168,19 @@ class LeanLevel(nn.Module):
         cells = [self.entity_perception(visual, sentence)]
         if isinstance(self.relation_reasoning, LeanGroundedReasoning):
             assert aspects is not None, "the image encoder gives aspects where there is grounded reasoning"
-            cells.append(self.relation_reasoning(cells[0], expressions, visual, aspects))
+            assert objects is not None, "the image encoder gives objects where there is grounded reasoning"
+            keys = self.relation_reasoning.keys(visual[0].flatten(1))  # (S, G)
+            cells.append(self.relation_reasoning(cells[0], expressions, keys, aspects, objects))
         elif self.relation_reasoning is not None:
             of_words = (expressions.words, expressions.relation, expressions.is_word)
             cells.append(self.relation_reasoning(cells[0], *of_words))
         return self.fusion(cells, sentence)
+
+
+def objects_of(features: Mapping[str, Tensor]) -> ObjectFeatures | None:
+    """What the features of an image say of its objects, where there is grounded reasoning."""
+    found = {name.removeprefix(OBJECT_PREFIX): value for name, value in features.items() if OBJECT_PREFIX in name}
+    return ObjectFeatures(**found) if found else None
 
 
 def cells_on_grid(features: Tensor, grid: tuple[int, int]) -> Tensor:

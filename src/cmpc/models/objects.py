@@ -1,0 +1,174 @@
+"""Objects before there are words: which cells show the same one, where it stands, how objects lie to each other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from cmpc.models.aspects import on_finest_grid
+
+OBJECTS = 16
+"""Most objects of an image; a cell of any other one is taken for background."""
+READINGS = 6
+"""What is read of each cell: presence, middle in the image (2), place on the ground (2), radius on the ground."""
+HIDDEN = 64
+READING_SCALE = (1.0, 6.0, 6.0, 2.0, 2.0, 0.2)
+"""Sizes of what is read: logit; cells; units of the ground, of which a view is about 7 wide."""
+USUAL_GRID = 32
+"""Cells along an axis of a small picture: how large the cells are beside that is told to the layers."""
+GROUND_RIGHT, GROUND_AWAY, RADIUS = 3.5, 6.0, 0.6
+"""Where the edge of the image lies on the ground, and the radius of objects, as long as nothing is learned."""
+SAME_OBJECT = 0.05
+"""Distance of middles, in image widths, at which cells are seldom of one object (a standard deviation)."""
+GAPS = (-0.3, 0.2, 0.65, 1.2, 2.0, 3.2, 5.0)
+"""Where one class of gaps between objects ends and the next begins, in units of the ground."""
+GAP_WIDTH, SECTOR_WIDTH, ORDER_WIDTH = 0.12, 0.35, (0.01, 0.15)
+"""How softly classes of gaps, of directions, and the orders across the image and into the picture end."""
+DIRECTIONS = 4
+"""To the left, to the right, in front, behind."""
+LIES = DIRECTIONS + len(GAPS) + 3
+"""Ways of one object to lie to another: directions, on or under it, classes of gaps, and to be the same."""
+
+
+@dataclass(frozen=True)
+class ObjectFeatures:
+    """The objects of B images of S cells, K an image, before an expression is known."""
+
+    belonging: Tensor
+    """How much each cell shows each object, (B, K, S); at most 1 over the objects."""
+    existence: Tensor
+    """Whether there is such an object, from 0 to 1: (B, K)."""
+    lying: Tensor
+    """How the second object lies to the first, (B, ways, K, K)."""
+    before: Tensor
+    """Whether the first object comes before the second from the left, right, front and back: (B, 4, K, K)."""
+    distance: Tensor
+    """Distance on the ground, (B, K, K)."""
+
+    def select(self, index: Tensor | slice) -> ObjectFeatures:
+        """Those of some of the images."""
+        return ObjectFeatures(**{name: value[index] for name, value in vars(self).items()})
+
+
+class ObjectReader(nn.Module):
+    """Reads of each cell what object it shows, from all stages of the backbone, on the grid of the finest.
+
+    As Panoptic-DeepLab and others do, each cell tells where the middle of its object is; cells that tell the same
+    middle show one object. Beside it each tells where the object stands on the ground. Like the aspects it can be
+    taught before there are words. Untaught each cell is an object of its own.
+    """
+
+    def __init__(self, channels: Mapping[str, int]) -> None:
+        """
+        Args:
+            channels: of each stage that is read, by its name.
+        """
+        super().__init__()
+        self.stages = nn.ModuleDict({name: nn.Conv2d(count, HIDDEN, 1) for name, count in channels.items()})
+        self.place = nn.Conv2d(3, HIDDEN, 1)
+        self.hidden = nn.Conv2d(HIDDEN, HIDDEN, 3, padding=1)
+        self.readings = nn.Conv2d(HIDDEN, READINGS, 1)
+
+    def forward(self, stages: Mapping[str, Tensor]) -> Tensor:
+        """Readings of each cell of the finest grid, in the order of ``READINGS``: (B, C, h', w') each -> (B, 6, h, w).
+
+        The middle is in image widths and heights from the upper left corner, the place on the ground in units to the
+        right and away from the viewer.
+        """
+        cells = on_finest_grid([layer(stages[name]) for name, layer in self.stages.items()])
+        height, width = cells.shape[2:]
+        down, across = torch.meshgrid(
+            (torch.arange(height, device=cells.device) + 0.5) / height,
+            (torch.arange(width, device=cells.device) + 0.5) / width,
+            indexing="ij",
+        )
+        right, away = across * 2 - 1, 1 - down * 2
+        coarseness = torch.full_like(right, USUAL_GRID / width)
+        place = torch.stack([right, away, coarseness]).to(cells.dtype)
+        hidden = F.relu(self.hidden(F.relu(cells + self.place(place[None]))))
+        cell = torch.tensor([1, 1 / width, 1 / height, 1, 1, 1], device=cells.device)
+        scale = (torch.tensor(READING_SCALE, device=cells.device) * cell)[:, None, None]
+        untaught = [torch.zeros_like(down), across, down, GROUND_RIGHT * right, GROUND_AWAY * away + 1]
+        untaught.append(torch.full_like(down, RADIUS))
+        return self.readings(hidden).float() * scale + torch.stack(untaught)
+
+
+def find_objects(readings: Tensor, grid: tuple[int, int]) -> ObjectFeatures:
+    """Gathers cells into objects, the surest cell first, and relates the objects.
+
+    Args:
+        readings: of each cell, (B, 6, h, w).
+        grid: rows and columns of the cells of which it is told what object they show; S of them.
+    """
+    presence, told = readings.flatten(2).split([1, READINGS - 1], dim=1)
+    shown = presence.sigmoid()  # (B, 1, S), whether a cell shows an object
+    middles = told[:, :2]
+    summed = F.pad(told, (0, 0, 0, 1), value=1.0).mT  # (B, S, 6), what is told and a count
+    left = shown  # what of each cell no object has taken yet
+    kernels, surest, objects = [], [], []
+    for _ in range(OBJECTS):
+        seed = left.detach().argmax(dim=2, keepdim=True)  # (B, 1, 1)
+        surest.append(left.gather(2, seed)[:, 0])
+        mean = told.gather(2, seed.expand(-1, READINGS - 1, -1))  # (B, 5, 1)
+        for _ in range(2):
+            apart = (middles - mean[:, :2]).square().sum(dim=1, keepdim=True)
+            kernel = (apart / (-2 * SAME_OBJECT**2)).exp()  # (B, 1, S)
+            sums = ((kernel * left) @ summed).mT  # (B, 6, 1)
+            mean = sums[:, :-1] / sums[:, -1:].clamp_min(1e-6)
+        kernels.append(kernel)
+        objects.append(mean)
+        left = left * (1 - kernel)
+    sure = torch.cat(surest, dim=1)
+    exists = sure * sure * (3 - 2 * sure)  # (B, K); what little is left over is no object
+    among = torch.cat(kernels, dim=1) * exists[:, :, None]  # (B, K, S)
+    belonging = (among / among.sum(dim=1, keepdim=True).clamp_min(1.0) * shown).unflatten(2, readings.shape[2:])
+    if grid != readings.shape[2:]:
+        belonging = F.interpolate(belonging, size=grid, mode="bilinear", align_corners=False, antialias=False)
+    belonging = belonging.flatten(2)
+    return _related(belonging, exists, torch.cat(objects, dim=2))
+
+
+def things_on_grid(readings: Tensor, grid: tuple[int, int]) -> Tensor:
+    """Whether each cell shows a thing, and where it tells that the middle of that is: (B, 6, h, w) -> (B, 3, S)."""
+    things = torch.cat([readings[:, :1].sigmoid(), readings[:, 1:3]], dim=1)
+    if grid != readings.shape[2:]:
+        things = F.interpolate(things, size=grid, mode="bilinear", align_corners=False)
+    return things.flatten(2)
+
+
+def _related(belonging: Tensor, exists: Tensor, objects: Tensor) -> ObjectFeatures:
+    """How K objects lie to each other, from their middles, places and radii, (B, 5, K)."""
+    across, down, right, away, radius = objects.unbind(dim=1)
+    count = len(exists[0])
+
+    def step(values: Tensor) -> Tensor:
+        return values[:, None, :] - values[:, :, None]  # (B, from, to)
+
+    other = 1 - torch.eye(count, device=exists.device)
+    steps = torch.stack([step(right), step(away)])
+    distance = (steps.square().sum(dim=0) + 1e-4).sqrt()
+    gap = distance - radius[:, :, None] - radius[:, None, :]
+    sectors = torch.stack([-steps[0], steps[0], -steps[1], steps[1]], dim=1).div(SECTOR_WIDTH).softmax(dim=1)
+    ends = [torch.sigmoid((gap - edge) / GAP_WIDTH) for edge in GAPS]
+    farther = torch.stack([torch.ones_like(gap), *ends, torch.zeros_like(gap)], dim=1)
+    gaps = farther[:, :-1] - farther[:, 1:]  # (B, classes, K, K)
+    above = torch.sigmoid(-step(down) / (2 * ORDER_WIDTH[0]))[:, None]
+    touching = gaps[:, :1]
+    lying = torch.cat([sectors, touching * above, touching * (1 - above), gaps[:, 1:]], dim=1) * other
+    lying = torch.cat([lying, (1 - other).expand_as(gap)[:, None]], dim=1)
+    orders = [
+        torch.sigmoid(sign * step(values) / width)
+        for values, width in zip((across, away), ORDER_WIDTH, strict=True)
+        for sign in (1, -1)
+    ]
+    return ObjectFeatures(
+        belonging,
+        exists,
+        lying * exists[:, None, None, :],
+        torch.stack(orders, dim=1) * other * exists[:, None, :, None],
+        distance,
+    )
