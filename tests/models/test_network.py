@@ -103,8 +103,8 @@ def test_logits_have_the_size_of_the_images(model: ReferringNetwork) -> None:
     pixels, tokens, image_index = random_input(height=64, width=96)
     output = model(pixels, tokens, image_index)
     assert output.logits.shape == (3, 64, 96)
-    levels = () if model.config.network == "rrn" else LEVELS
-    assert {level: logits.shape for level, logits in output.side_logits.items()} == dict.fromkeys(levels, (3, 64, 96))
+    sides = () if model.config.network == "rrn" else (*LEVELS, *(("selection",) if model.config.selection else ()))
+    assert {side: logits.shape for side, logits in output.side_logits.items()} == dict.fromkeys(sides, (3, 64, 96))
     assert output.word_types.shape == (3, 5, 4)
     assert torch.isfinite(output.logits).all()
 

@@ -87,7 +87,8 @@ class SegmentationOutput:
     scores: Tensor
     """Before up-sampling: (E, h, w). ``pred`` of the original."""
     side_logits: dict[str, Tensor]
-    """Logits of each level alone, for the side losses: (E, H, W) each."""
+    """Logits of each level alone and, with selection, those by which things compete (``selection``), for the side
+    losses: (E, H, W) each."""
     expressions: ExpressionFeatures
     """Words and sentences that were asked for."""
     maps: dict[str, LevelMaps]
