@@ -38,7 +38,7 @@ class PaperLoss:
     """
 
     levels: Sequence[str] = LEVELS
-    """Levels with a side loss; the recurrent refinement network has none."""
+    """What has a side loss: levels, and ``selection`` where there is one; the recurrent refinement network has none."""
     side_weight: float = 0.1
     """Weight of each side loss; the final one has the rest, 0.7 with three levels."""
 
@@ -71,14 +71,14 @@ class PaperLoss:
 
 @dataclass(frozen=True)
 class ModernLoss:
-    """Cross entropy (mean over pixels) and Dice, for the final map and, more lightly, for each level.
+    """Cross entropy (mean over pixels) and Dice, for the final map and, more lightly, for each side loss.
 
     Dice weighs small and large objects alike, where cross entropy sees mostly background. Where the data give word
     types, the classifier of word types learns from them too.
     """
 
     levels: Sequence[str] = LEVELS
-    """Levels with a side loss; the recurrent refinement network has none."""
+    """What has a side loss: levels, and ``selection`` where there is one; the recurrent refinement network has none."""
     side_weight: float = 0.2
     """Weight of each side loss, beside 1 for the final one."""
     word_type_weight: float = 0.1
