@@ -152,9 +152,10 @@ license: mit
 
 # The model that ships with CMPC for PyTorch
 
-A network of the preset `small` with grounded reasoning, trained on Blocks: scenes and expressions that the package
-itself makes with `cmpc blocks`. **It knows coloured blocks on a plane, not photos.** It is here to try the program
-offline, to test the explanations and to start from. Its words are those of the grammar of Blocks.
+A network of the preset `small` with grounded reasoning, a second look and selection, trained on Blocks: scenes and
+expressions that the package itself makes with `cmpc blocks`. **It knows coloured blocks on a plane, not photos.** It is
+here to try the program offline, to test the explanations and to start from. Its words are those of the grammar of
+Blocks.
 
 ## Recipe
 

@@ -37,7 +37,7 @@ class PaperLoss:
     It is a sum: with a mean over the 102,400 pixels, the weight decay that goes with it would be that much too strong.
     """
 
-    levels: Sequence[str] = LEVELS
+    sides: Sequence[str] = LEVELS
     """What has a side loss: levels, and ``selection`` where there is one; the recurrent refinement network has none."""
     side_weight: float = 0.1
     """Weight of each side loss; the final one has the rest, 0.7 with three levels."""
@@ -45,7 +45,7 @@ class PaperLoss:
     @property
     def terms(self) -> Sequence[str]:
         """Names of what a call gives."""
-        return ("loss", "final", *self.levels)
+        return ("loss", "final", *self.sides)
 
     def __call__(self, output: SegmentationOutput, batch: Batch) -> dict[str, Tensor]:
         """
@@ -62,7 +62,7 @@ class PaperLoss:
             return F.binary_cross_entropy_with_logits(logits.float(), targets, reduction="sum") / batch.step_expressions
 
         final = cross_entropy(output.logits)
-        sides = {level: cross_entropy(output.side_logits[level]) for level in self.levels}
+        sides = {name: cross_entropy(output.side_logits[name]) for name in self.sides}
         loss = (1 - self.side_weight * len(sides)) * final
         for side in sides.values():
             loss = loss + self.side_weight * side
@@ -77,7 +77,7 @@ class ModernLoss:
     types, the classifier of word types learns from them too.
     """
 
-    levels: Sequence[str] = LEVELS
+    sides: Sequence[str] = LEVELS
     """What has a side loss: levels, and ``selection`` where there is one; the recurrent refinement network has none."""
     side_weight: float = 0.2
     """Weight of each side loss, beside 1 for the final one."""
@@ -89,7 +89,7 @@ class ModernLoss:
     @property
     def terms(self) -> Sequence[str]:
         """Names of what a call gives."""
-        return ("loss", "final", *self.levels, "word_types", *(("grounding",) if self.grounding_weight else ()))
+        return ("loss", "final", *self.sides, "word_types", *(("grounding",) if self.grounding_weight else ()))
 
     def __call__(self, output: SegmentationOutput, batch: Batch) -> dict[str, Tensor]:
         """
@@ -103,8 +103,8 @@ class ModernLoss:
         targets, step_expressions = batch.masks.float(), batch.step_expressions
         final = _cross_entropy_and_dice(output.logits.float(), targets).sum() / step_expressions
         sides = {
-            level: _cross_entropy_and_dice(output.side_logits[level].float(), targets).sum() / step_expressions
-            for level in self.levels
+            name: _cross_entropy_and_dice(output.side_logits[name].float(), targets).sum() / step_expressions
+            for name in self.sides
         }
         loss = final
         for side in sides.values():
