@@ -1,4 +1,4 @@
-"""Makes the model that ships with the package, from nothing: the images, two stages of training, the test, the card.
+"""Makes the model that ships with the package, from nothing: the images, the stages of training, the test, the card.
 
     python examples/train_blocks_model.py --work work --out src/cmpc/weights/blocks --examples src/cmpc/weights/examples
 
@@ -24,16 +24,6 @@ TRAINING_IMAGES = 20_000
 EXAMPLES = 4
 EXAMPLE_SIZE = 384
 COMMON = ("--expressions-per-image", "6", "--no-augmentation", "--workers", "0", "--validate-every", "0")
-BACKBONES = {
-    "backbone-first": ("--image-size", "128", "--epochs", "2", "--learning-rate", "3e-3"),
-    "backbone": ("--image-size", "128", "--epochs", "2.5", "--learning-rate", "2e-3", "--recolour"),
-    "grounding": (
-        *("--image-size", "128", "--larger-size", "192", "--epochs", "0.8", "--learning-rate", "5e-3"),
-        *("--recolour", "--grounding"),
-    ),
-}
-"""As the paper's, the backbone is trained to see before the network learns to listen; shapes in all colours in its
-second part, and in the third the classes by which "the same colour as" is told, and where each block stands."""
 NETWORK = (
     *("--both-directions", "--grounded-reasoning", "--second-look", "--selection"),
     *("--exchange-rounds", "0", "--no-conv-lstm"),
@@ -41,14 +31,29 @@ NETWORK = (
 """Parts that the paper has not and that find more here. Without exchange and ConvLSTM, whose loss was not seen in short
 trials, a step takes 0.7 of the time."""
 STAGES = {
+    "backbone-first": ("--image-size", "128", "--epochs", "2", "--learning-rate", "3e-3"),
+    "backbone": ("--image-size", "128", "--epochs", "2.5", "--learning-rate", "2e-3", "--recolour"),
+    "grounding": (
+        *("--image-size", "128", "--larger-size", "192", "--epochs", "0.8", "--learning-rate", "5e-3"),
+        *("--recolour", "--grounding"),
+    ),
     "expressions": (
         *("--image-size", "128", "--batch-images", "6", "--steps", "8000", "--learning-rate", "2e-3"),
         "--freeze-backbone",
     ),
     "masks": ("--image-size", "192", "--batch-images", "4", "--steps", "2600", "--learning-rate", "7e-4"),
+    "objects": ("--image-size", "192", "--epochs", "2.2", "--learning-rate", "5e-3", "--recolour", "--grounding"),
+    "relations": (
+        *("--image-size", "192", "--batch-images", "4", "--steps", "7400", "--learning-rate", "1.2e-3"),
+        "--freeze-backbone",
+    ),
 }
-"""Most is learned from small pictures, and fine masks from larger ones in the end. A frozen backbone cannot forget that
-any shape may have any colour."""
+"""Each goes on from the one before. As the paper's, the backbone is trained to see before the network learns to listen;
+shapes in all colours in its second part; ``grounding`` teaches the classes by which "the same colour as" is told, and
+where each block stands. Most is learned from small pictures, fine masks from larger ones. That changes what is seen of
+blocks, so that ``objects`` teaches that once more, before the longest stage: relations, with the counting of blocks."""
+LOOKING = ("backbone-first", "backbone", "grounding", "objects")
+"""Stages without expressions, which another script trains. What they teach is frozen in the stage after them."""
 
 
 def main() -> int:
@@ -67,25 +72,21 @@ def main() -> int:
     if not (standard / "dataset.json").exists():
         command("blocks", "--out", standard, "--split", "test", "test_unseen")
 
-    backbone: Path | None = None
-    for name, settings in BACKBONES.items():
-        begin: tuple[str | Path, ...] = () if backbone is None else ("--initial-model", backbone)
-        backbone = work / name
-        if not backbone.exists():
-            arguments = ("--data", blocks, "--out", backbone, *begin, *settings)
-            print(f"\n$ python examples/{PRETRAINING.name} {' '.join(map(str, arguments))}", flush=True)
-            subprocess.run([sys.executable, PRETRAINING, *arguments], check=True)
-    assert backbone is not None
-
+    devices = ("--devices", options.devices)
     model: Path | None = None
+    listens = False
     for name, settings in STAGES.items():
         run = work / name
-        begin = ("--backbone-weights", backbone, *NETWORK) if model is None else ("--initial-model", model)
-        resume = ("--resume",) if (run / "run.json").exists() else ()
-        command(
-            "train", "--data", blocks, "--out", run, *begin, *settings, *COMMON, "--devices", options.devices, *resume
-        )
-        model = run / "last"
+        if name in LOOKING:
+            if not run.exists():
+                look(blocks, run, model, settings)
+            model = run
+        else:
+            assert model is not None
+            begin = ("--initial-model", model) if listens else ("--backbone-weights", model, *NETWORK)
+            resume = ("--resume",) if (run / "run.json").exists() else ()
+            command("train", "--data", blocks, "--out", run, *begin, *settings, *COMMON, *devices, *resume)
+            model, listens = run / "last", True
     assert model is not None
 
     reports: dict[str, dict[str, Any]] = {}
@@ -104,6 +105,14 @@ def main() -> int:
     if options.examples is not None:
         write_examples(options.examples)
     return 0
+
+
+def look(blocks: Path, out: Path, model: Path | None, settings: tuple[str, ...]) -> None:
+    """Trains what sees, without expressions."""
+    begin: tuple[str | Path, ...] = () if model is None else ("--initial-model", model)
+    arguments = ("--data", blocks, "--out", out, *begin, *settings)
+    print(f"\n$ python examples/{PRETRAINING.name} {' '.join(map(str, arguments))}", flush=True)
+    subprocess.run([sys.executable, PRETRAINING, *arguments], check=True)
 
 
 def command(name: str, *arguments: str | Path) -> None:
@@ -136,12 +145,12 @@ def card(work: Path, size: int, reports: dict[str, dict[str, Any]]) -> str:
     """The model card, with the figures of the reports."""
     import torch
 
-    backbones = "\n".join(
-        f"python examples/{PRETRAINING.name} {' '.join(settings)}    # {name}" for name, settings in BACKBONES.items()
-    )
+    first = next(name for name in STAGES if name not in LOOKING)
     stages = "\n".join(
-        f"cmpc train {' '.join((*(() if number else NETWORK), *settings, *COMMON))}    # {name}"
-        for number, (name, settings) in enumerate(STAGES.items())
+        f"python examples/{PRETRAINING.name} {' '.join(settings)}    # {name}"
+        if name in LOOKING
+        else f"cmpc train {' '.join((*(NETWORK if name == first else ()), *settings, *COMMON))}    # {name}"
+        for name, settings in STAGES.items()
     )
     return f"""---
 library_name: cmpc
@@ -162,16 +171,15 @@ Blocks.
 `python examples/train_blocks_model.py --work work --out MODEL` makes it from nothing, seeded, with {TRAINING_IMAGES:,}
 images of `train` (seed 0, 192 pixels). The backbone learns alone at first, from the attributes of each pixel, in its
 second part from recoloured images too, then the classes by which the network compares cells, and which cells are of one
-block; then the network learns from the expressions, from small pictures at first, each stage going on from the one
-before:
+block; then the network learns from the expressions, from small pictures at first; in the end which cells are of one
+block is taught anew, and the network learns longest from the expressions. Each stage goes on from the one before:
 
 ```
-{backbones}
 {stages}
 ```
 
 AdamW, warm-up and cosine, cross entropy and Dice on the final map and on each level, and auxiliary losses on the word
-types and on where each word looks, both of which Blocks knows. The last two stages took
+types and on where each word looks, both of which Blocks knows. The stages of `cmpc train` took
 {_hours(work)} hours on {processor()}, no GPU, PyTorch
 {torch.__version__.split("+")[0]}; other work went on beside them. Rendering is not counted.
 
@@ -222,9 +230,9 @@ def processor() -> str:
 
 
 def _hours(work: Path) -> str:
-    """Hours that each stage took."""
+    """Hours that each stage with expressions took."""
     spent = []
-    for stage in STAGES:
+    for stage in (name for name in STAGES if name not in LOOKING):
         with (work / stage / "training.csv").open(encoding="utf-8") as file:
             spent.append(float([row["seconds"] for row in csv.DictReader(file)][-1]) / 3600)
     return ", ".join(f"{hours:.1f}" for hours in spent[:-1]) + f" and {spent[-1]:.1f}"

@@ -26,6 +26,8 @@ DIFFERENCES: dict[VariantName, dict[str, Any]] = {
     "no-conv-lstm": {"conv_lstm": False},
     "no-word-type-gating": {"word_type_gating": False},
     "grounded-reasoning": {"grounded_reasoning": True},
+    "second-look": {"grounded_reasoning": True, "second_look": True},
+    "selection": {"grounded_reasoning": True, "second_look": True, "selection": True},
 }
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from cmpc.models.language import ExpressionFeatures
-from cmpc.models.object_views import OBJECT_SCALE, OBJECT_VIEWS, RANKS, ObjectViews
+from cmpc.models.object_views import COUNTED, OBJECT_SCALE, OBJECT_VIEWS, RANKS, ObjectViews
 from cmpc.models.objects import DIRECTIONS, LIES, OBJECTS, ObjectFeatures, find_objects
 
 CHANNELS = 4
@@ -57,21 +57,23 @@ def of_blocks(values: torch.Tensor, objects: ObjectFeatures) -> torch.Tensor:
 
 
 @pytest.mark.parametrize(
-    ("direction", "rank", "expected"), [(0, 0, 0), (0, 1, 1), (1, 0, 3), (1, 2, 0), (2, 0, 3), (3, 1, 1), (0, RANKS, 1)]
+    ("direction", "rank", "expected"), [(0, 0, 0), (0, 1, 1), (1, 0, 3), (1, 2, 0), (2, 0, 3), (3, 1, 1)]
 )
-def test_a_word_counts_to_one_of_those_that_it_looks_at(
+def test_those_that_a_word_looks_at_are_counted_from_every_side(
     objects: ObjectFeatures, direction: int, rank: int, expected: int
 ) -> None:
-    views = ObjectViews(CHANNELS)
-    torch.nn.init.zeros_(views.rank_direction.weight)
-    torch.nn.init.zeros_(views.rank.weight)
-    views.rank_direction.weight.data[direction, 0] = views.rank.weight.data[rank, 0] = 50.0
-    told = tell(views, objects, looking_at([0, 1, 3]))  # the third block is not meant
-    counted = of_blocks(told[0, LIES], objects)
+    told = tell(ObjectViews(CHANNELS), objects, looking_at([0, 1, 3]))  # the third block is not meant
+    counted = of_blocks(told[0, LIES + direction * RANKS + rank], objects)
     assert counted.argmax() == expected
     assert counted[expected] > 0.9
     assert counted.sum() < 1.2
-    torch.testing.assert_close(of_blocks(told[0, LIES + 3], objects), torch.tensor([1.0, 1, 0, 1]), atol=0.05, rtol=0)
+    torch.testing.assert_close(of_blocks(told[0, -1], objects), torch.tensor([1.0, 1, 0, 1]), atol=0.05, rtol=0)
+
+
+def test_the_middle_one_of_those_that_a_word_looks_at(objects: ObjectFeatures) -> None:
+    told = tell(ObjectViews(CHANNELS), objects, looking_at([0, 1, 3]))
+    for middle in told[0, LIES + COUNTED - 2 : LIES + COUNTED]:
+        torch.testing.assert_close(of_blocks(middle, objects), torch.tensor([0.0, 1, 0, 0]), atol=0.1, rtol=0)
 
 
 def test_the_nearest_and_the_farthest_of_what_another_word_looks_at(objects: ObjectFeatures) -> None:
@@ -80,7 +82,7 @@ def test_the_nearest_and_the_farthest_of_what_another_word_looks_at(objects: Obj
         torch.nn.init.zeros_(layer.weight)
     views.seek_partner.weight.data[0, 0] = views.be_partner.weight.data[0, 1] = 50.0  # the first seeks the second
     told = tell(views, objects, looking_at([0], [1, 2, 3]))
-    nearest, farthest = of_blocks(told[0, LIES + 1], objects), of_blocks(told[0, LIES + 2], objects)
+    nearest, farthest = of_blocks(told[0, -3], objects), of_blocks(told[0, -2], objects)
     assert nearest.argmax() == 1
     assert farthest.argmax() == 3
     assert min(nearest[1], farthest[3]) > 0.9

@@ -38,7 +38,7 @@ def number_of(name: str, objects: ObjectFeatures) -> int:
 
 
 def test_cells_of_one_middle_are_one_object() -> None:
-    objects = find_objects(readings_of(noise=0.01), (GRID, GRID))
+    objects = find_objects(readings_of(noise=0.005), (GRID, GRID))
     maps = objects.belonging.unflatten(2, (GRID, GRID))[0]
     numbers = {name: number_of(name, objects) for name in BLOCKS}
     assert len(set(numbers.values())) == len(BLOCKS)
@@ -51,6 +51,17 @@ def test_cells_of_one_middle_are_one_object() -> None:
     assert objects.existence.shape == (1, OBJECTS)
     assert objects.existence.sum() < len(BLOCKS) + 0.3  # nothing else exists
     assert objects.belonging.sum(dim=1).max() <= 1 + 1e-5
+
+
+def test_cells_at_an_edge_and_specks_are_no_objects() -> None:
+    readings = readings_of()
+    readings[0, :, 6, 5] = torch.tensor([8, 0.42, 0.62, -0.5, -2.0, 0.4])  # of the one on top, towards the one under it
+    readings[0, :, 0, 11] = torch.tensor([-2.0, 0.95, 0.05, 3.0, 5.0, 0.5])
+    objects = find_objects(readings, (GRID, GRID))
+    assert objects.existence.sum() < len(BLOCKS) + 0.05
+    torch.testing.assert_close(
+        objects.existence.sort().values[0, -len(BLOCKS) :], torch.ones(len(BLOCKS)), atol=0.01, rtol=0
+    )
 
 
 def test_how_objects_lie_to_each_other() -> None:

@@ -25,8 +25,11 @@ def test_recipe_makes_a_model_with_a_card_and_goes_on_where_it_was_stopped(
 ) -> None:
     monkeypatch.setitem(PRESETS, "small", tiny_config(100))
     stages = {
+        "grounding": ("--image-size", "64", "--larger-size", "96", "--epochs", "2", "--recolour", "--grounding"),
         "expressions": ("--image-size", "64", "--batch-images", "6", "--steps", "2", "--freeze-backbone"),
         "masks": ("--image-size", "96", "--batch-images", "4", "--steps", "2", "--learning-rate", "1e-3"),
+        "objects": ("--image-size", "96", "--epochs", "2", "--grounding"),
+        "relations": ("--image-size", "96", "--batch-images", "4", "--steps", "2", "--freeze-backbone"),
     }
     monkeypatch.setattr(recipe, "STAGES", stages)
     monkeypatch.setattr(recipe, "TRAINING_IMAGES", 20)

@@ -17,6 +17,8 @@ VariantName = Literal[
     "no-conv-lstm",
     "no-word-type-gating",
     "grounded-reasoning",
+    "second-look",
+    "selection",
 ]
 
 
@@ -51,7 +53,14 @@ VARIANTS: dict[VariantName, Variant] = {
     "no-conv-lstm": Variant("full, without ConvLSTM", {"conv_lstm": False}),
     "no-word-type-gating": Variant("full, without word-type gating", {"word_type_gating": False}),
     "grounded-reasoning": Variant("full, with grounded reasoning", {"grounded_reasoning": True}),
+    "second-look": Variant(
+        "full, with grounded reasoning and a second look", {"grounded_reasoning": True, "second_look": True}
+    ),
+    "selection": Variant(
+        "full, with grounded reasoning, a second look and selection",
+        {"grounded_reasoning": True, "second_look": True, "selection": True},
+    ),
 }
-"""Rows of the paper's ablation with several levels, and one that is not the paper's, ``grounded-reasoning``. All but
+"""Rows of the paper's ablation with several levels, and from ``grounded-reasoning`` on what is not the paper's. All but
 ``no-conv-lstm`` bring the levels together by the ConvLSTM; up to ``both`` nothing is exchanged between them. Entity
 perception and relation-aware reasoning come with the word types, by which they are defined (paper, section 3.2)."""

@@ -8,7 +8,6 @@ from collections.abc import Callable
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
 
 from cmpc.data.pixels import PixelNormalisation
 from cmpc.devices import expressions_at_once, images_at_once
@@ -36,8 +35,8 @@ class TorchEngine:
         Args:
             network: the network, on the device to compute on.
             precision: ``fp32``, or ``bf16`` for devices that have such numbers: half the memory, about three digits.
-            reload: gives the network again. With it ``network`` is let go, which spares the memory of the weights that
-                the lean form holds in another shape.
+            reload: gives the network again. With it ``network`` is used up and let go, which spares the memory of the
+                weights that the lean form holds in another shape or precision.
 
         Raises:
             UsageError: the precision is int8.
@@ -56,7 +55,12 @@ class TorchEngine:
         self._network = None if reload else network
         self._normalisation = PixelNormalisation(network.config.image).to(self.device)
         encoder, comprehension = lean_network(network, winograd=self.device.type == "cpu" and precision == "fp32")
-        self._encoder, self._comprehension = self._converted(encoder), self._converted(comprehension)
+        if precision == "bf16":
+            # In place where the network is let go: two sets of weights at once would be the peak of the memory.
+            encoder, comprehension = (
+                (part if reload else copy.deepcopy(part)).bfloat16() for part in (encoder, comprehension)
+            )
+        self._encoder, self._comprehension = encoder, comprehension
 
     @property
     def network(self) -> ReferringNetwork:
@@ -113,7 +117,3 @@ class TorchEngine:
         pixels = self._normalisation(torch.from_numpy(images).to(self.device)).to(self._dtype)
         features: Features = self._encoder(pixels.contiguous(memory_format=torch.channels_last))
         return features
-
-    def _converted(self, module: nn.Module) -> nn.Module:
-        """The module in the engine's precision; the weights that it shares with the plain network stay as they are."""
-        return module if self._dtype == torch.float32 else copy.deepcopy(module).to(self._dtype)

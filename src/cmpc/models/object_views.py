@@ -9,11 +9,13 @@ from torch import Tensor, nn
 from cmpc.models.language import ExpressionFeatures
 from cmpc.models.objects import DIRECTIONS, LIES, ObjectFeatures
 
-OBJECT_VIEWS = LIES + 4
-"""What a word is told of an object: how it lies, whether it is the one counted to, the nearest or the farthest, and
-whether it is meant itself."""
 RANKS = 4
-"""The first to the fourth; one more is the middle one."""
+"""The first to the fourth."""
+COUNTED = DIRECTIONS * RANKS + 2
+"""Ranks from each side, and the middle one across and away."""
+OBJECT_VIEWS = LIES + COUNTED + 3
+"""What a word is told of an object: how it lies, which it is when counted from each side, whether it is the nearest or
+the farthest, and whether it is meant itself."""
 PARTNER_CHANNELS = 32
 """Channels by which a word finds the word for the objects among which it takes the nearest or the farthest."""
 NEARNESS = 2.0
@@ -25,15 +27,13 @@ OBJECT_SCALE = 3.0
 class ObjectViews(nn.Module):
     """Directions, gaps, ranks and extremes among the objects of an image, as each word needs them.
 
-    A word means the objects that it attends to. Of those it counts along a direction that it chooses, to a number that
-    it chooses: "second from the left". "Nearest" and "farthest" are seen from the objects that the word itself means,
-    among those that a partner means: "the cube nearest to the sphere".
+    A word means the objects that it attends to. Those are counted from every side: "second from the left" is a view of
+    its own, so that a word has to weigh it and not to find side and number apart. "Nearest" and "farthest" are seen
+    from the objects that the word itself means, among those that a partner means: "the cube nearest to the sphere".
     """
 
     def __init__(self, word_channels: int) -> None:
         super().__init__()
-        self.rank_direction = nn.Linear(word_channels, DIRECTIONS)
-        self.rank = nn.Linear(word_channels, RANKS + 1)
         self.seek_partner = nn.Linear(word_channels, PARTNER_CHANNELS)
         self.be_partner = nn.Linear(word_channels, PARTNER_CHANNELS)
 
@@ -58,14 +58,12 @@ class ObjectViews(nn.Module):
 
         lying = (attended[:, None] @ objects.lying).transpose(1, 2)  # (E, R, ways, K)
 
-        counts = (meant_here[:, None] @ objects.before).transpose(1, 2)  # (E, R, directions, K)
-        direction = self.rank_direction(speaking).float().softmax(dim=2)[:, :, :, None]
-        rank = self.rank(speaking).float().softmax(dim=2)[:, :, :, None]
-        before = (direction * counts).sum(dim=2)
-        after = (direction * counts.unflatten(2, (2, 2)).flip(3).flatten(2, 3)).sum(dim=2)
-        steps = torch.arange(RANKS, device=words.device)[:, None]
-        chances = torch.cat([before[:, :, None] - steps, (before - after)[:, :, None]], dim=2)  # (E, R, ranks + 1, K)
-        counted_to = (rank * F.relu(1 - chances.abs())).sum(dim=2) * meant_here
+        before = (meant_here[:, None] @ objects.before).transpose(1, 2)  # (E, R, directions, K), how many
+        ranks = (
+            before[:, :, :, None] - torch.arange(RANKS, device=words.device)[:, None]
+        )  # (E, R, directions, ranks, K)
+        middles = before[:, :, 0::2] - before[:, :, 1::2]  # as many on both sides, (E, R, 2, K)
+        counted = F.relu(1 - torch.cat([ranks.flatten(2, 3), middles], dim=2).abs()) * meant_here[:, :, None]
 
         likeness = (self.seek_partner(speaking) @ self.be_partner(words).mT).float() / PARTNER_CHANNELS**0.5
         lowest = torch.finfo(likeness.dtype).min
@@ -74,8 +72,8 @@ class ObjectViews(nn.Module):
         distance = (attended @ objects.distance) / attended.sum(dim=2, keepdim=True).clamp_min(1e-6)
         extremes = [(among + sign * NEARNESS * distance).softmax(dim=2) for sign in (-1, 1)]
 
-        alone = torch.stack([counted_to, *extremes, meant_here], dim=2)
-        return torch.cat([lying, alone], dim=2) * OBJECT_SCALE
+        alone = torch.stack([*extremes, meant_here], dim=2)
+        return torch.cat([lying, counted, alone], dim=2) * OBJECT_SCALE
 
 
 def of_speakers(values: Tensor, speakers: Tensor) -> Tensor:

@@ -20,10 +20,14 @@ READING_SCALE = (1.0, 6.0, 6.0, 2.0, 2.0, 0.2)
 """Sizes of what is read: logit; cells; units of the ground, of which a view is about 7 wide."""
 USUAL_GRID = 32
 """Cells along an axis of a small picture: how large the cells are beside that is told to the layers."""
-GROUND_RIGHT, GROUND_AWAY, RADIUS = 3.5, 6.0, 0.6
-"""Where the edge of the image lies on the ground, and the radius of objects, as long as nothing is learned."""
-SAME_OBJECT = 0.05
-"""Distance of middles, in image widths, at which cells are seldom of one object (a standard deviation)."""
+GROUND_RIGHT, WIDENING, GROUND_AWAY, RADIUS = 3.8, 0.3, 6.0, 0.6
+"""Where the edges of the image lie on the ground, to the right of its middle and more for what is farther away, and the
+radius of objects, as long as nothing is learned."""
+SAME_OBJECT, TAKEN = 0.025, 0.06
+"""Distances of middles, in image widths: at which cells are seldom of one object (a standard deviation), and within
+which an object leaves nothing for another one to begin from. Cells at an edge tell middles that lie between objects."""
+SMALLEST, SMALLEST_WIDTH = 0.0013, 0.0003
+"""Share of the image that an object covers at least, and how softly that begins."""
 GAPS = (-0.3, 0.2, 0.65, 1.2, 2.0, 3.2, 5.0)
 """Where one class of gaps between objects ends and the next begins, in units of the ground."""
 GAP_WIDTH, SECTOR_WIDTH, ORDER_WIDTH = 0.12, 0.35, (0.01, 0.15)
@@ -70,6 +74,8 @@ class ObjectReader(nn.Module):
         super().__init__()
         self.stages = nn.ModuleDict({name: nn.Conv2d(count, HIDDEN, 1) for name, count in channels.items()})
         self.place = nn.Conv2d(3, HIDDEN, 1)
+        self.near = nn.Conv2d(HIDDEN, HIDDEN, 3, padding=1)
+        self.whole = nn.Linear(HIDDEN, HIDDEN)
         self.hidden = nn.Conv2d(HIDDEN, HIDDEN, 3, padding=1)
         self.readings = nn.Conv2d(HIDDEN, READINGS, 1)
 
@@ -89,12 +95,17 @@ class ObjectReader(nn.Module):
         right, away = across * 2 - 1, 1 - down * 2
         coarseness = torch.full_like(right, USUAL_GRID / width)
         place = torch.stack([right, away, coarseness]).to(cells.dtype)
-        hidden = F.relu(self.hidden(F.relu(cells + self.place(place[None]))))
+        hidden = F.relu(self.near(F.relu(cells + self.place(place[None]))))
+        whole = self.whole(hidden.mean(dim=(2, 3)))[:, :, None, None]  # of the image: how it is looked at
+        hidden = F.relu(self.hidden(hidden) + whole)
         cell = torch.tensor([1, 1 / width, 1 / height, 1, 1, 1], device=cells.device)
         scale = (torch.tensor(READING_SCALE, device=cells.device) * cell)[:, None, None]
-        untaught = [torch.zeros_like(down), across, down, GROUND_RIGHT * right, GROUND_AWAY * away + 1]
-        untaught.append(torch.full_like(down, RADIUS))
-        return self.readings(hidden).float() * scale + torch.stack(untaught)
+        away = GROUND_AWAY * away + 1
+        untaught = [torch.zeros_like(down), across, down, torch.zeros_like(down), away, torch.full_like(down, RADIUS)]
+        read = self.readings(hidden).float() * scale + torch.stack(untaught)
+        presence, across, down, right, away, radius = read.unbind(dim=1)
+        right = right + (across * 2 - 1) * (GROUND_RIGHT + WIDENING * away)
+        return torch.stack([presence, across, down, right, away, radius], dim=1)
 
 
 def find_objects(readings: Tensor, grid: tuple[int, int]) -> ObjectFeatures:
@@ -109,7 +120,7 @@ def find_objects(readings: Tensor, grid: tuple[int, int]) -> ObjectFeatures:
     middles = told[:, :2]
     summed = F.pad(told, (0, 0, 0, 1), value=1.0).mT  # (B, S, 6), what is told and a count
     left = shown  # what of each cell no object has taken yet
-    kernels, surest, objects = [], [], []
+    kernels, surest, covered, objects = [], [], [], []
     for _ in range(OBJECTS):
         seed = left.detach().argmax(dim=2, keepdim=True)  # (B, 1, 1)
         surest.append(left.gather(2, seed)[:, 0])
@@ -120,10 +131,13 @@ def find_objects(readings: Tensor, grid: tuple[int, int]) -> ObjectFeatures:
             sums = ((kernel * left) @ summed).mT  # (B, 6, 1)
             mean = sums[:, :-1] / sums[:, -1:].clamp_min(1e-6)
         kernels.append(kernel)
+        covered.append(sums[:, -1] / middles.shape[2])
         objects.append(mean)
-        left = left * (1 - kernel)
-    sure = torch.cat(surest, dim=1)
+        apart = (middles - mean[:, :2]).square().sum(dim=1, keepdim=True)
+        left = left * (1 - (-(apart / (2 * TAKEN**2)).square()).exp())
+    sure, large = torch.cat(surest, dim=1), torch.cat(covered, dim=1)
     exists = sure * sure * (3 - 2 * sure)  # (B, K); what little is left over is no object
+    exists = exists * torch.sigmoid((large - SMALLEST) / SMALLEST_WIDTH)
     among = torch.cat(kernels, dim=1) * exists[:, :, None]  # (B, K, S)
     belonging = (among / among.sum(dim=1, keepdim=True).clamp_min(1.0) * shown).unflatten(2, readings.shape[2:])
     if grid != readings.shape[2:]:
