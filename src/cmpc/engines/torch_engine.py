@@ -13,6 +13,7 @@ from cmpc.data.pixels import PixelNormalisation
 from cmpc.devices import expressions_at_once, images_at_once
 from cmpc.engines.engine import EngineName, Features, Precision, encode_in_pieces
 from cmpc.engines.lean import lean_network
+from cmpc.engines.lean.convolution import winograd_pays
 from cmpc.engines.lean.network import objects_of
 from cmpc.errors import UsageError
 from cmpc.models import RRN, ImageFeatures, ReferringNetwork
@@ -54,7 +55,7 @@ class TorchEngine:
         self._reload = reload
         self._network = None if reload else network
         self._normalisation = PixelNormalisation(network.config.image).to(self.device)
-        encoder, comprehension = lean_network(network, winograd=self.device.type == "cpu" and precision == "fp32")
+        encoder, comprehension = lean_network(network, winograd=winograd_pays(self.device, precision))
         if precision == "bf16":
             # In place where the network is let go: two sets of weights at once would be the peak of the memory.
             encoder, comprehension = (

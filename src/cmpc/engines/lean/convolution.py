@@ -12,6 +12,11 @@ WINOGRAD_CHANNELS = 256
 """With fewer channels the transforms of Winograd's method cost more than its products save."""
 
 
+def winograd_pays(device: torch.device, precision: str) -> bool:
+    """Whether Winograd's method saves time: in fp32 on processors whose own convolutions do not have AVX-512."""
+    return device.type == "cpu" and precision == "fp32" and torch.backends.cpu.get_cpu_capability() != "AVX512"
+
+
 def folded(convolution: nn.Conv2d, norm: FrozenBatchNorm2d | nn.BatchNorm2d) -> nn.Conv2d:
     """A convolution and the batch norm after it, with its stored statistics, as one convolution with a bias."""
     mean, variance = norm.running_mean, norm.running_var

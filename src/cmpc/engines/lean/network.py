@@ -57,9 +57,6 @@ class ImageEncoder(nn.Module):
         grid = stages["c3"].shape[2:]
         position = cell_positions(*grid, device=images.device).flatten(1).mT  # (S, 8)
         features: dict[str, Tensor] = {}
-        for level in LEVELS:
-            cells = cells_on_grid(self.lateral[level](stages[level]), grid)  # (B, S, C)
-            features[level] = self.perception[level](unit_norm_(cells, self.feature_scale), position)
         if self.aspects is not None and self.object_reader is not None:
             readings = self.object_reader(stages)
             objects = find_objects(readings, grid)
@@ -69,6 +66,10 @@ class ImageEncoder(nn.Module):
             features |= {OBJECT_PREFIX + name: value for name, value in vars(objects).items()}
         if self.refinement is not None:
             features["detail"] = self.refinement.encode_image(stages["c2"])
+        stages.pop("c2", None)
+        for level in reversed(LEVELS):  # the largest first; each map is let go when its cells are there
+            cells = cells_on_grid(self.lateral[level](stages.pop(level)), grid)  # (B, S, C)
+            features[level] = self.perception[level](unit_norm_(cells, self.feature_scale), position)
         return features
 
 
