@@ -51,9 +51,9 @@ STAGES = {
 """Each goes on from the one before. As the paper's, the backbone is trained to see before the network learns to listen;
 shapes in all colours in its second part; ``grounding`` teaches the classes by which "the same colour as" is told, and
 where each block stands. Most is learned from small pictures, fine masks from larger ones. That changes what is seen of
-blocks, so that ``objects`` teaches that once more, before the longest stage: relations, with the counting of blocks."""
+blocks, so that ``objects`` teaches that once more, before ``relations``: expressions again, with larger pictures."""
 LOOKING = ("backbone-first", "backbone", "grounding", "objects")
-"""Stages without expressions, which another script trains. What they teach is frozen in the stage after them."""
+"""Stages without expressions, which another script trains."""
 
 
 def main() -> int:
@@ -172,7 +172,7 @@ Blocks.
 images of `train` (seed 0, 192 pixels). The backbone learns alone at first, from the attributes of each pixel, in its
 second part from recoloured images too, then the classes by which the network compares cells, and which cells are of one
 block; then the network learns from the expressions, from small pictures at first; in the end which cells are of one
-block is taught anew, and the network learns longest from the expressions. Each stage goes on from the one before:
+block is taught anew, and the network goes on with the expressions. Each stage goes on from the one before:
 
 ```
 {stages}

@@ -94,6 +94,18 @@ def test_plain_network_is_let_go_until_it_is_needed(tiny_model_folder: Path) -> 
     assert reloading.network.config == PAPER
 
 
+def test_bf16_in_place_of_a_network_that_is_let_go_answers_alike() -> None:
+    network = build(PAPER)
+    kept = TorchEngine(network, precision="bf16")
+    size = kept.config.image.size
+    expected, _ = kept.comprehend(kept.encode_image(IMAGES_OF[size])[0], TOKENS)
+    assert network.score.weight.dtype == torch.float32
+    used_up = TorchEngine(network, precision="bf16", reload=lambda: build(PAPER))
+    logits, _ = used_up.comprehend(used_up.encode_image(IMAGES_OF[size])[0], TOKENS)
+    np.testing.assert_array_equal(logits, expected)
+    assert used_up.network.score.weight.dtype == torch.float32
+
+
 def test_explanations_of_the_recurrent_refinement_network_are_refused() -> None:
     engine = TorchEngine(build(CONFIGURATIONS["recurrent refinement network"]))
     with pytest.raises(ValueError, match="keeps other features"):

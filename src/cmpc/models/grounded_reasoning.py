@@ -2,7 +2,7 @@
 
 Not in the paper. Its graph lets the cells that answer to a relational word hear each other, all alike. Here a word
 first looks for what it speaks about, "left of the cube" for the cube, and then says of every cell and every object how
-it lies to that and how alike it is, and of objects which comes how manieth ("the second from the left"). Where data say
+it lies to that and how alike it is, and of objects their rank ("the second from the left"). Where data say
 what words speak about, as Blocks does, this look is learned from them.
 """
 

@@ -59,9 +59,8 @@ class ObjectViews(nn.Module):
         lying = (attended[:, None] @ objects.lying).transpose(1, 2)  # (E, R, ways, K)
 
         before = (meant_here[:, None] @ objects.before).transpose(1, 2)  # (E, R, directions, K), how many
-        ranks = (
-            before[:, :, :, None] - torch.arange(RANKS, device=words.device)[:, None]
-        )  # (E, R, directions, ranks, K)
+        numbers = torch.arange(RANKS, device=words.device)[:, None]
+        ranks = before[:, :, :, None] - numbers  # zero where it is the one, (E, R, directions, ranks, K)
         middles = before[:, :, 0::2] - before[:, :, 1::2]  # as many on both sides, (E, R, 2, K)
         counted = F.relu(1 - torch.cat([ranks.flatten(2, 3), middles], dim=2).abs()) * meant_here[:, :, None]
 
