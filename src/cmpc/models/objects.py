@@ -23,9 +23,12 @@ USUAL_GRID = 32
 GROUND_RIGHT, WIDENING, GROUND_AWAY, RADIUS = 3.8, 0.3, 6.0, 0.6
 """Where the edges of the image lie on the ground, to the right of its middle and more for what is farther away, and the
 radius of objects, as long as nothing is learned."""
-SAME_OBJECT, TAKEN = 0.025, 0.06
-"""Distances of middles, in image widths: at which cells are seldom of one object (a standard deviation), and within
-which an object leaves nothing for another one to begin from. Cells at an edge tell middles that lie between objects."""
+SAME_OBJECT = 0.025
+"""Distance of middles, in image widths, at which cells are seldom of one object: a standard deviation."""
+TAKEN, TAKEN_BY_SIZE = 0.015, 0.3
+"""How near to its middle an object leaves nothing for another one to begin from, in image widths, and how much that
+grows with the side of a square as large as what is seen of it. Cells at an edge tell middles that lie between objects,
+farther off the larger the objects are; small ones that are far away stand close together."""
 SMALLEST, SMALLEST_WIDTH = 0.0013, 0.0003
 """Share of the image that an object covers at least, and how softly that begins."""
 GAPS = (-0.3, 0.2, 0.65, 1.2, 2.0, 3.2, 5.0)
@@ -131,10 +134,12 @@ def find_objects(readings: Tensor, grid: tuple[int, int]) -> ObjectFeatures:
             sums = ((kernel * left) @ summed).mT  # (B, 6, 1)
             mean = sums[:, :-1] / sums[:, -1:].clamp_min(1e-6)
         kernels.append(kernel)
-        covered.append(sums[:, -1] / middles.shape[2])
+        share = sums[:, -1:] / middles.shape[2]  # of the image, (B, 1, 1)
+        covered.append(share[:, 0])
         objects.append(mean)
         apart = (middles - mean[:, :2]).square().sum(dim=1, keepdim=True)
-        left = left * (1 - (-(apart / (2 * TAKEN**2)).square()).exp())
+        taken = TAKEN + TAKEN_BY_SIZE * share.clamp_min(1e-6).sqrt()
+        left = left * (1 - (-(apart / (2 * taken.square())).square()).exp())
     sure, large = torch.cat(surest, dim=1), torch.cat(covered, dim=1)
     exists = sure * sure * (3 - 2 * sure)  # (B, K); what little is left over is no object
     exists = exists * torch.sigmoid((large - SMALLEST) / SMALLEST_WIDTH)
