@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +39,14 @@ def test_mask_has_the_size_of_the_photo(segmenter: Segmenter, photo: Path) -> No
     assert left.words == ("the", "left", "man")
     assert left.word_types.shape == (3, 4)
     np.testing.assert_allclose(left.word_types.sum(axis=1), 1, atol=1e-5)
+
+
+def test_answering_does_not_import_the_compiler_of_pytorch(tiny_model_folder: Path, photo: Path) -> None:
+    program = (
+        f"import sys, cmpc; cmpc.load({str(tiny_model_folder)!r}).predict({str(photo)!r}, 'the left man'); "
+        "assert not {'torch._dynamo', 'torch._inductor', 'sympy'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
 
 
 def test_every_form_of_an_image_gives_the_same_answer(segmenter: Segmenter, photo: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
+from torch.overrides import TorchFunctionMode
 
 from cmpc.data.vocabulary import Vocabulary
 from cmpc.errors import UserError
@@ -92,7 +94,7 @@ def load_model_folder(folder: str | Path, device: torch.device | str = "cpu") ->
         )
     config = read_folder_config(folder).network
     vocabulary = read_vocabulary(folder, config)
-    with torch.device("meta"):
+    with torch.device("meta"), _WithoutFirstWeights():
         model = build_network(config)
     model.load_state_dict(_read_weights(folder / WEIGHTS, model), assign=True)
     for parameter in model.parameters():
@@ -185,6 +187,22 @@ def _read_weights(path: Path, model: ReferringNetwork) -> dict[str, torch.Tensor
     except (SafetensorError, OSError) as error:
         raise UserError(f"{path} is damaged: {error}.") from None
     return {name: value.float() if value.is_floating_point() else value for name, value in state.items()}
+
+
+class _WithoutFirstWeights(TorchFunctionMode):
+    """Leaves out drawing first weights where those of a file take their place.
+
+    On the device ``meta`` PyTorch imports its compiler for that: a second and 80 MB.
+    """
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        draws = getattr(func, "__module__", None) == torch.nn.init.__name__
+        if draws or func in (torch.Tensor.normal_, torch.Tensor.uniform_):
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **kwargs)
 
 
 def _mapping_of(name: str) -> str:
