@@ -10,9 +10,12 @@ import torch
 from torch import nn
 
 from cmpc.engines.lean import lean_network
-from cmpc.engines.lean.convolution import WINOGRAD_CHANNELS, WinogradConvolution
+from cmpc.engines.lean.cells import CellProduct
+from cmpc.engines.lean.convolution import WINOGRAD_CHANNELS, LeanConvolution, WinogradConvolution
+from cmpc.engines.lean.packing import PackedCellProduct, PackedConvolution, pack_weights, packing_pays
 from cmpc.engines.torch_engine import TorchEngine
 from cmpc.models import ReferringNetwork
+from cmpc.models.grid import image_grid
 from engines.configurations import CONFIGURATIONS, PAPER, build
 from reference.original_model import original_model
 
@@ -80,9 +83,52 @@ def test_plain_network_stays_as_it_is() -> None:
 @torch.inference_mode()
 def test_winograd_gives_the_numbers_of_the_convolution(size: tuple[int, int], dilation: int) -> None:
     torch.manual_seed(0)
-    convolution = nn.Conv2d(24, 16, 3, padding=dilation, dilation=dilation)
+    convolution = LeanConvolution.of(nn.Conv2d(24, 16, 3, padding=dilation, dilation=dilation))
     features = torch.randn(2, 24, *size).contiguous(memory_format=torch.channels_last)
     torch.testing.assert_close(WinogradConvolution(convolution)(features), convolution(features), rtol=1e-4, atol=1e-4)
+
+
+packs = pytest.mark.skipif(not packing_pays(torch.device("cpu"), torch.float32), reason="this processor packs nothing")
+
+
+@packs
+@pytest.mark.parametrize("name", CONFIGURATIONS)
+@torch.inference_mode()
+def test_packed_weights_give_the_same_answers(name: str) -> None:
+    model = build(CONFIGURATIONS[name])
+    pixels, tokens = pixels_of(model, 1), tokens_of(WORDS)
+    encoder, comprehension = lean_network(model, winograd=False)
+    expected, _ = comprehension(encoder(pixels), tokens)
+    for part in (encoder, comprehension):
+        pack_weights(part, image_grid(model.config.image.size))
+    modules = [*encoder.modules(), *comprehension.modules()]
+    assert any(isinstance(module, PackedConvolution) for module in modules)
+    assert any(isinstance(module, PackedCellProduct) for module in modules)
+    assert not any(isinstance(module, LeanConvolution | CellProduct) for module in modules)
+    logits, _ = comprehension(encoder(pixels), tokens)
+    torch.testing.assert_close(logits, expected, rtol=1e-4, atol=1e-4)
+    plain = model(pixels, tokens, torch.zeros(len(tokens), dtype=torch.int64))  # shares weights with the lean form
+    torch.testing.assert_close(plain.logits, expected, rtol=1e-4, atol=1e-4)
+
+
+@packs
+@pytest.mark.parametrize("relu", [False, True])
+@pytest.mark.parametrize(("kernel", "stride", "dilation"), [(1, 1, 1), (1, 2, 1), (3, 1, 1), (3, 2, 1), (3, 1, 4)])
+@torch.inference_mode()
+def test_packed_convolutions_add_and_take_the_relu(relu: bool, kernel: int, stride: int, dilation: int) -> None:
+    torch.manual_seed(0)
+    like = nn.Conv2d(24, 40, kernel, stride=stride, padding=dilation * (kernel // 2), dilation=dilation)
+    assert like.bias is not None
+    convolution = LeanConvolution(like, like.weight, like.bias, relu=relu)
+    packed = PackedConvolution(convolution, (20, 20))
+    for size in ((20, 20), (13, 17)):
+        features = torch.randn(2, 24, *size).contiguous(memory_format=torch.channels_last)
+        expected = like(features)
+        added = torch.randn_like(expected)
+        for sum_, given in ((expected, ()), (expected + added, (added,))):
+            result = sum_.relu() if relu else sum_
+            torch.testing.assert_close(convolution(features, *given), result, rtol=1e-4, atol=1e-4)
+            torch.testing.assert_close(packed(features, *given), result, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize(

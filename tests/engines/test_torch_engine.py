@@ -14,6 +14,7 @@ import cmpc
 from cmpc import Segmenter, UsageError, UserError, devices
 from cmpc.data.pixels import PixelNormalisation
 from cmpc.engines.torch_engine import TorchEngine
+from cmpc.models import ReferringNetwork
 from engines.configurations import CONFIGURATIONS, PAPER, SMALL, build
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), np.uint8)
@@ -83,15 +84,17 @@ def test_plain_network_is_let_go_until_it_is_needed(tiny_model_folder: Path) -> 
     segmenter = cmpc.load(tiny_model_folder)
     plain = weakref.ref(segmenter.model)
     assert segmenter.model is plain()
-    engine = segmenter.engine
-    assert isinstance(engine, TorchEngine)
-    let_go = build(PAPER)
-    held = weakref.ref(let_go)
-    reloading = TorchEngine(let_go, reload=lambda: build(PAPER))
-    del let_go
+    given = []
+
+    def give() -> ReferringNetwork:
+        network = build(PAPER)
+        given.append(weakref.ref(network))
+        return network
+
+    engine = TorchEngine(give)
     gc.collect()
-    assert held() is None
-    assert reloading.network.config == PAPER
+    assert [network() for network in given] == [None]
+    assert engine.network is given[1]()
 
 
 def test_bf16_in_place_of_a_network_that_is_let_go_answers_alike() -> None:
@@ -100,7 +103,7 @@ def test_bf16_in_place_of_a_network_that_is_let_go_answers_alike() -> None:
     size = kept.config.image.size
     expected, _ = kept.comprehend(kept.encode_image(IMAGES_OF[size])[0], TOKENS)
     assert network.score.weight.dtype == torch.float32
-    used_up = TorchEngine(network, precision="bf16", reload=lambda: build(PAPER))
+    used_up = TorchEngine(lambda: build(PAPER), precision="bf16")
     logits, _ = used_up.comprehend(used_up.encode_image(IMAGES_OF[size])[0], TOKENS)
     np.testing.assert_array_equal(logits, expected)
     assert used_up.network.score.weight.dtype == torch.float32

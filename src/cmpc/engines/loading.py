@@ -58,11 +58,8 @@ def _torch_engine(
         )
     if precision == "int8":
         raise UsageError("int8 needs an export: cmpc export --precision int8 --calibration DATA.")
-    loaded = load_model_folder(folder, device)
-    running = TorchEngine(
-        loaded.model, precision=precision or "fp32", reload=lambda: load_model_folder(folder, device).model
-    )
-    return running, loaded.vocabulary
+    running = TorchEngine(lambda: load_model_folder(folder, device).model, precision=precision or "fp32")
+    return running, read_vocabulary(folder, running.config)
 
 
 def _exported_engine(

@@ -15,6 +15,8 @@ from cmpc.engines.engine import EngineName, Features, Precision, encode_in_piece
 from cmpc.engines.lean import lean_network
 from cmpc.engines.lean.convolution import winograd_pays
 from cmpc.engines.lean.network import objects_of
+from cmpc.engines.lean.packing import pack_weights, packing_pays
+from cmpc.engines.memory import give_back_unused_memory
 from cmpc.errors import UsageError
 from cmpc.models import RRN, ImageFeatures, ReferringNetwork
 from cmpc.models.grid import cell_positions, image_grid
@@ -27,17 +29,16 @@ class TorchEngine:
 
     def __init__(
         self,
-        network: ReferringNetwork,
+        network: ReferringNetwork | Callable[[], ReferringNetwork],
         *,
         precision: Precision = "fp32",
-        reload: Callable[[], ReferringNetwork] | None = None,
     ) -> None:
         """
         Args:
-            network: the network, on the device to compute on.
+            network: the network, on the device to compute on; or what gives it, which is asked now and again when the
+                plain network is needed. That spares the memory of the weights that the lean form holds in another order
+                or precision.
             precision: ``fp32``, or ``bf16`` for devices that have such numbers: half the memory, about three digits.
-            reload: gives the network again. With it ``network`` is used up and let go, which spares the memory of the
-                weights that the lean form holds in another shape or precision.
 
         Raises:
             UsageError: the precision is int8.
@@ -47,28 +48,40 @@ class TorchEngine:
                 "PyTorch computes in fp32 or bf16: export the model for int8 (cmpc export --precision int8)."
             )
         self.precision: Precision = precision
+        self._dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+        self._network: ReferringNetwork | None = None
+        self._give: Callable[[], ReferringNetwork] | None = None
+        if isinstance(network, ReferringNetwork):
+            self._network = network
+        else:
+            self._give = network
+            network = network()
         self.config = network.config
         self.device = network.score.weight.device
         self._images_at_once = images_at_once(self.config, self.device)
         self._expressions_at_once = expressions_at_once(self.config, self.device)
-        self._dtype = torch.bfloat16 if precision == "bf16" else torch.float32
-        self._reload = reload
-        self._network = None if reload else network
         self._normalisation = PixelNormalisation(network.config.image).to(self.device)
         encoder, comprehension = lean_network(network, winograd=winograd_pays(self.device, precision))
+        # A network that was given for this alone is let go before the weights have another order or precision, or there
+        # would be two sets of them.
+        del network
         if precision == "bf16":
-            # In place where the network is let go: two sets of weights at once would be the peak of the memory.
             encoder, comprehension = (
-                (part if reload else copy.deepcopy(part)).bfloat16() for part in (encoder, comprehension)
+                (copy.deepcopy(part) if self._network else part).bfloat16() for part in (encoder, comprehension)
             )
+        if packing_pays(self.device, self._dtype):
+            for part in (encoder, comprehension):
+                pack_weights(part, image_grid(self.config.image.size))
         self._encoder, self._comprehension = encoder, comprehension
+        if self._network is None:
+            give_back_unused_memory()
 
     @property
     def network(self) -> ReferringNetwork:
         """The plain network, for explanations and for saving."""
         if self._network is None:
-            assert self._reload is not None
-            self._network = self._reload()
+            assert self._give is not None
+            self._network = self._give()
         return self._network
 
     @torch.inference_mode()

@@ -7,12 +7,12 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from cmpc.engines.lean.convolution import WinogradConvolution, folded, frozen
+from cmpc.engines.lean.convolution import LeanConvolution, WinogradConvolution, folded, frozen
 from cmpc.models.backbone import Bottleneck, CompactBackbone, DeepLabResNet, FrozenBatchNorm2d, ResidualBlock
 
 
 class FoldedBlock(nn.Module):
-    """A residual block of either backbone: convolutions with ReLU, a shortcut, a ReLU; sums are formed in place."""
+    """A residual block of either backbone: convolutions with ReLU, the last after the shortcut is added."""
 
     def __init__(self, convolutions: list[nn.Module], downsample: nn.Module) -> None:
         super().__init__()
@@ -24,8 +24,9 @@ class FoldedBlock(nn.Module):
         x = features
         *before, last = self.convolutions
         for convolution in before:
-            x = convolution(x).relu_()
-        return last(x).add_(self.downsample(features)).relu_()
+            x = convolution(x)
+        result: Tensor = last(x, self.downsample(features))
+        return result
 
 
 def folded_backbone(backbone: DeepLabResNet | CompactBackbone, *, winograd: bool) -> DeepLabResNet | CompactBackbone:
@@ -53,13 +54,13 @@ def _block(block: Bottleneck | ResidualBlock, *, winograd: bool) -> FoldedBlock:
     downsample = block.downsample
     if isinstance(downsample, nn.Sequential):
         downsample = _convolution(*downsample, winograd=winograd)
-    return FoldedBlock([_convolution(*pair, winograd=winograd) for pair in pairs], downsample)
+    return FoldedBlock([_convolution(*pair, winograd=winograd, relu=True) for pair in pairs], downsample)
 
 
 def _convolution(
-    convolution: nn.Conv2d, norm: FrozenBatchNorm2d | nn.BatchNorm2d, *, winograd: bool
-) -> nn.Conv2d | WinogradConvolution:
-    result = folded(convolution, norm)
+    convolution: nn.Conv2d, norm: FrozenBatchNorm2d | nn.BatchNorm2d, *, winograd: bool, relu: bool = False
+) -> LeanConvolution | WinogradConvolution:
+    result = folded(convolution, norm, relu=relu)
     if winograd and WinogradConvolution.suits(result):
         return WinogradConvolution(result)
     result.weight = frozen(result.weight.contiguous(memory_format=torch.channels_last))

@@ -1,4 +1,4 @@
-"""Norms of cells, (E, S, C): expressions, cells, channels."""
+"""Products and norms of cells, (E, S, C): expressions, cells, channels."""
 
 from __future__ import annotations
 
@@ -10,6 +10,27 @@ def unit_norm_(cells: Tensor, scale: float) -> Tensor:
     """Scales every cell to the norm ``scale``, in place; the numbers of ``cmpc.models.normalisation.unit_norm``."""
     norm = torch.linalg.vector_norm(cells, dim=-1, keepdim=True, dtype=torch.float32)
     return cells.mul_((scale / norm.clamp_min(1e-6)).to(cells.dtype))
+
+
+class CellProduct(nn.Linear):
+    """Multiplies cells by a matrix that never trains."""
+
+    def __init__(self, weight: Tensor, bias: Tensor | None = None) -> None:
+        """
+        Args:
+            weight: (outputs, inputs), whose memory it shares.
+            bias: (outputs,).
+        """
+        with torch.device("meta"):
+            super().__init__(weight.shape[1], weight.shape[0], bias=bias is not None)
+        self.weight = nn.Parameter(weight.detach(), requires_grad=False)
+        if bias is not None:
+            self.bias = nn.Parameter(bias.detach(), requires_grad=False)
+
+    @classmethod
+    def of(cls, convolution: nn.Conv2d) -> CellProduct:
+        """What a 1x1 convolution does."""
+        return cls(convolution.weight.flatten(1), convolution.bias)
 
 
 class JointNorm(nn.Module):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cmpc.engines.lean.cells import JointNorm, matrix
+from cmpc.engines.lean.cells import CellProduct, JointNorm
 from cmpc.engines.lean.convolution import frozen
 from cmpc.models.conv_lstm import ConvLSTM
 
@@ -19,10 +19,10 @@ class LeanConvLSTM(nn.Module):
     def __init__(self, part: ConvLSTM, *, grid: tuple[int, int]) -> None:
         super().__init__()
         cell = part.cell
-        kernel = matrix(cell.kernel)  # (2C, 4C)
-        of_features, of_output = kernel.chunk(2)
-        self.of_features = nn.ParameterDict(dict(zip(GATES, map(frozen, of_features.chunk(4, dim=1)), strict=True)))
-        self.of_output = nn.ParameterDict(dict(zip(GATES, map(frozen, of_output.chunk(4, dim=1)), strict=True)))
+        kernel = cell.kernel.weight.flatten(1)  # (4C, 2C)
+        of_features, of_output = kernel.chunk(2, dim=1)
+        self.of_features = nn.ModuleDict(dict(zip(GATES, map(CellProduct, of_features.chunk(4)), strict=True)))
+        self.of_output = nn.ModuleDict(dict(zip(GATES, map(CellProduct, of_output.chunk(4)), strict=True)))
         self.norm = nn.ModuleDict({gate: JointNorm(getattr(cell, f"norm_{gate}")) for gate in (*GATES, "state")})
         self.peephole = nn.ParameterDict()
         for gate in GATES[1:]:
@@ -50,9 +50,9 @@ class LeanConvLSTM(nn.Module):
 
     def _gate(self, name: str, features: Tensor, output: Tensor | None, seen: Tensor | None = None) -> Tensor:
         """A gate before its norm, (E, S, C), with what its peephole shows of the state."""
-        gate = features @ self.of_features[name]
+        gate: Tensor = self.of_features[name](features)
         if output is not None:
-            gate += output @ self.of_output[name]
+            gate += self.of_output[name](output)
         if seen is not None and name in self.peephole:
             gate.addcmul_(self.peephole[name], seen)
         return gate

@@ -1,4 +1,7 @@
-"""Convolutions for inference: batch norms folded into the weights, and 3x3 convolutions by Winograd's method."""
+"""Convolutions for inference: batch norms folded into the weights, and 3x3 convolutions by Winograd's method.
+
+All of them add what they are given, and take the ReLU if they have one: ``relu(convolution(features) + added)``.
+"""
 
 from __future__ import annotations
 
@@ -17,25 +20,57 @@ def winograd_pays(device: torch.device, precision: str) -> bool:
     return device.type == "cpu" and precision == "fp32" and torch.backends.cpu.get_cpu_capability() != "AVX512"
 
 
-def folded(convolution: nn.Conv2d, norm: FrozenBatchNorm2d | nn.BatchNorm2d) -> nn.Conv2d:
+class LeanConvolution(nn.Conv2d):
+    """A convolution with a bias that never trains."""
+
+    def __init__(self, like: nn.Conv2d, weight: Tensor, bias: Tensor, *, relu: bool) -> None:
+        """
+        Args:
+            like: has the stride, padding and dilation.
+            weight: (O, I, rows, columns).
+            bias: (O,).
+            relu: whether a ReLU follows.
+        """
+        with torch.device("meta"):
+            super().__init__(
+                like.in_channels,
+                like.out_channels,
+                like.kernel_size,  # type: ignore[arg-type]  # a pair, as the constructor takes it
+                stride=like.stride,  # type: ignore[arg-type]
+                padding=like.padding,  # type: ignore[arg-type]
+                dilation=like.dilation,  # type: ignore[arg-type]
+            )
+        self.weight = frozen(weight)
+        self.bias = frozen(bias)
+        self.relu = relu
+
+    @classmethod
+    def of(cls, convolution: nn.Conv2d) -> LeanConvolution:
+        """The same convolution, whose weights it shares."""
+        assert convolution.bias is not None
+        return cls(convolution, convolution.weight, convolution.bias, relu=False)
+
+    def forward(self, features: Tensor, added: Tensor | None = None) -> Tensor:
+        """(B, I, H, W) and (B, O, H', W') -> (B, O, H', W')."""
+        return _finished(super().forward(features), added, relu=self.relu)
+
+
+def folded(convolution: nn.Conv2d, norm: FrozenBatchNorm2d | nn.BatchNorm2d, *, relu: bool = False) -> LeanConvolution:
     """A convolution and the batch norm after it, with its stored statistics, as one convolution with a bias."""
     mean, variance = norm.running_mean, norm.running_var
     epsilon = norm.epsilon if isinstance(norm, FrozenBatchNorm2d) else norm.eps
     assert mean is not None
     assert variance is not None
     scale = norm.weight * torch.rsqrt(variance + epsilon)
-    with torch.device("meta"):
-        result = nn.Conv2d(
-            convolution.in_channels,
-            convolution.out_channels,
-            convolution.kernel_size,  # type: ignore[arg-type]  # a pair, as the constructor takes it
-            stride=convolution.stride,  # type: ignore[arg-type]
-            padding=convolution.padding,  # type: ignore[arg-type]
-            dilation=convolution.dilation,  # type: ignore[arg-type]
-        )
-    result.weight = frozen(convolution.weight * scale[:, None, None, None])
-    result.bias = frozen(norm.bias - mean * scale)
-    return result
+    weight = convolution.weight * scale[:, None, None, None]
+    return LeanConvolution(convolution, weight, norm.bias - mean * scale, relu=relu)
+
+
+def _finished(result: Tensor, added: Tensor | None, *, relu: bool) -> Tensor:
+    """What follows a convolution, in place."""
+    if added is not None:
+        result = result.add_(added)
+    return result.relu_() if relu else result
 
 
 def frozen(values: Tensor) -> nn.Parameter:
@@ -51,9 +86,10 @@ class WinogradConvolution(nn.Module):
     each is treated so. Results differ from the plain convolution by rounding alone.
     """
 
-    def __init__(self, convolution: nn.Conv2d) -> None:
+    def __init__(self, convolution: LeanConvolution) -> None:
         super().__init__()
         self.dilation = int(convolution.dilation[0])
+        self.relu = convolution.relu
         weight = convolution.weight  # (O, I, 3, 3)
         spread = weight.new_tensor([[1.0, 0.0, 0.0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0.0, 0.0, 1.0]])
         tiles = torch.einsum("ai,bj,ocij->baco", spread, spread, weight)  # columns first, as below
@@ -71,8 +107,8 @@ class WinogradConvolution(nn.Module):
             and min(convolution.in_channels, convolution.out_channels) >= WINOGRAD_CHANNELS
         )
 
-    def forward(self, features: Tensor) -> Tensor:
-        """(B, I, H, W) -> (B, O, H, W), both in channels-last memory."""
+    def forward(self, features: Tensor, added: Tensor | None = None) -> Tensor:
+        """(B, I, H, W) and (B, O, H, W) -> (B, O, H, W), in channels-last memory."""
         step = self.dilation
         images, channels, height, width = features.shape
         down, across = -(-height // (2 * step)), -(-width // (2 * step))  # tiles of each part, D and A
@@ -90,7 +126,7 @@ class WinogradConvolution(nn.Module):
             for row in range(2):
                 torch.add(_untile(mixed, row), self.bias, out=result[:, :, row, :, :, column])
         result = result.view(images, 2 * down * step, 2 * across * step, -1)
-        return result[:, :height, :width].permute(0, 3, 1, 2)
+        return _finished(result[:, :height, :width].permute(0, 3, 1, 2), added, relu=self.relu)
 
 
 def _tile(cells: Tensor, *, dim: int, tiles: int) -> Tensor:

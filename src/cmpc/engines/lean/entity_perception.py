@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cmpc.engines.lean.cells import matrix, unit_norm_
-from cmpc.engines.lean.convolution import frozen
+from cmpc.engines.lean.cells import CellProduct, unit_norm_
 from cmpc.models.entity_perception import Concatenation, EntityPerception
 
 
@@ -17,13 +15,12 @@ class VisualBranch(nn.Module):
     def __init__(self, part: EntityPerception | Concatenation) -> None:
         super().__init__()
         self.heads = part.heads if isinstance(part, EntityPerception) else None
-        self.weight = frozen(matrix(part.visual).mT)  # (heads * C, C + 8)
-        self.bias = part.visual.bias
+        self.visual = CellProduct.of(part.visual)  # to heads * C from C + 8
 
     def forward(self, lateral: Tensor, position: Tensor) -> Tensor:
         """Lateral features, (B, S, C), and spatial code, (S, 8) -> (B, S, heads, C), without heads (B, S, 1, C)."""
         tiled = position.to(lateral.dtype).expand(lateral.shape[0], -1, -1)
-        visual = F.linear(torch.cat([lateral, tiled], dim=2), self.weight, self.bias)
+        visual: Tensor = self.visual(torch.cat([lateral, tiled], dim=2))
         if self.heads is None:
             return visual.unflatten(2, (1, -1))
         return visual.tanh_().unflatten(2, (self.heads, -1))

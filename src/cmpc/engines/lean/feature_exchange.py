@@ -8,7 +8,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from cmpc.engines.lean.cells import matrix, unit_norm_
+from cmpc.engines.lean.cells import CellProduct, matrix, unit_norm_
 from cmpc.engines.lean.convolution import frozen
 from cmpc.models.feature_exchange import GlobalVector, LevelExchange, TextGuidedFeatureExchange
 
@@ -43,17 +43,16 @@ class LeanLevelExchange(nn.Module):
         self.feature_scale = part.feature_scale
         self.global_vector = LeanGlobalVector(part.global_vector)
         self.gate = part.gate
-        self.transform = nn.ParameterDict(
-            {name: frozen(matrix(cast(nn.Conv2d, layer))) for name, layer in part.transform.items()}
+        self.transform = nn.ModuleDict(
+            {name: CellProduct.of(cast(nn.Conv2d, layer)) for name, layer in part.transform.items()}
         )
-        self.transform_bias = nn.ParameterDict({name: layer.bias for name, layer in part.transform.items()})
 
     def forward(self, features: Tensor, others: dict[str, Tensor], sentence: Tensor) -> Tensor:
         """This level, the others, (E, S, C) each, and sentences, (E, D) -> (E, S, C), unit norm."""
         vector = self.global_vector(features, sentence)  # (E, C)
         for name, gate in self.gate.items():
             opening = torch.sigmoid(gate(vector))[:, None]
-            message = (others[name] @ self.transform[name]).add_(self.transform_bias[name]).relu_()
+            message = self.transform[name](others[name]).relu_()
             features = torch.addcmul(features, message, opening)
         return unit_norm_(features, self.feature_scale)
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cmpc.engines.lean.cells import JointNorm, matrix, unit_norm_
+from cmpc.engines.lean.cells import CellProduct, JointNorm, unit_norm_
 from cmpc.engines.lean.convolution import frozen
 from cmpc.models.aspects import ASPECTS, CLASSES
 from cmpc.models.grounded_reasoning import (
@@ -31,24 +30,21 @@ class LeanGroundedReasoning(nn.Module):
         super().__init__()
         self.grid = grid
         self.feature_scale = part.feature_scale
-        self.ground_cells = frozen(matrix(part.ground_cells).mT)  # (G, heads * C)
-        self.ground_cells_bias = part.ground_cells.bias
+        self.ground_cells = CellProduct.of(part.ground_cells)  # to G from heads * C
         self.pairs = frozen(part.pairs.weight.view(ASPECTS, CLASSES, CLASSES))
         self.ground_words = part.ground_words
         self.field_weights = part.field_weights
         self.object_weights = part.object_weights
         self.objects = part.objects
         self.echo_weights = part.echo_weights
-        self.spread = frozen(matrix(part.spread).mT)  # (C, fields + echoes)
-        self.spread_bias = part.spread.bias
-        self.update = frozen(matrix(part.update))
-        assert part.update.bias is not None
-        self.update_bias = part.update.bias
+        self.spread = CellProduct.of(part.spread)  # to C from fields + echoes
+        self.update = CellProduct.of(part.update)
         self.update_norm = JointNorm(part.update_norm)
 
     def keys(self, seen: Tensor) -> Tensor:
         """The codes by which words find cells: (..., S, C') -> (..., S, G)."""
-        return F.linear(seen, self.ground_cells, self.ground_cells_bias)
+        keys: Tensor = self.ground_cells(seen)
+        return keys
 
     def forward(
         self,
@@ -85,9 +81,9 @@ class LeanGroundedReasoning(nn.Module):
         fields = views.mT @ weights + objects.belonging[0].to(words.dtype).mT @ of_objects  # (E, S, fields)
         of_echoes = self.echo_weights(words) * expressions.is_word[:, :, None]
         echoes = affinity.mT.to(words.dtype) @ of_echoes * ECHO_SCALE  # (E, S, echoes)
-        drawn = F.linear(torch.cat([fields, echoes], dim=2).relu_(), self.spread, self.spread_bias)
+        drawn = self.spread(torch.cat([fields, echoes], dim=2).relu_())
         features = drawn.add_(entities).relu_()
-        features = self.update_norm(features @ self.update + self.update_bias).relu_()
+        features = self.update_norm(self.update(features)).relu_()
         return unit_norm_(features, self.feature_scale)
 
     def _compare(self, sources: Tensor, aspects: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from cmpc.engines.lean.cells import matrix
+from cmpc.engines.lean.cells import CellProduct, matrix
 from cmpc.engines.lean.convolution import frozen
 from cmpc.models.grid import POSITION_CHANNELS, cell_positions
 from cmpc.models.level_fusion import LevelFusion
@@ -18,8 +18,8 @@ class LeanLevelFusion(nn.Module):
         weight = matrix(part.project)  # (inputs, F)
         sentence = len(weight) - part.cell_channels - POSITION_CHANNELS
         of_cells, of_sentence, of_position = weight.split([part.cell_channels, sentence, POSITION_CHANNELS])
-        self.of_cells = nn.ParameterList([frozen(some) for some in of_cells.chunk(maps)])
-        self.of_sentence = frozen(of_sentence)  # (D, F)
+        self.of_cells = nn.ModuleList([CellProduct(some.mT) for some in of_cells.chunk(maps)])
+        self.of_sentence = frozen(of_sentence.clone())  # (D, F), apart from those of the cells, which may be let go
         position = cell_positions(*grid, device=weight.device).flatten(1).mT  # (S, 8)
         bias = part.project.bias
         assert bias is not None
@@ -38,6 +38,6 @@ class LeanLevelFusion(nn.Module):
         return (sentence @ self.of_sentence)[:, None]
 
     def _add(self, fused: Tensor, cells: list[Tensor]) -> Tensor:
-        for some, weight in zip(cells, self.of_cells, strict=True):
-            fused = (some @ weight).add_(fused)
+        for some, product in zip(cells, self.of_cells, strict=True):
+            fused = product(some).add_(fused)
         return fused

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from cmpc.engines.lean.backbone import folded_backbone
 from cmpc.engines.lean.cells import unit_norm_
 from cmpc.engines.lean.conv_lstm import LeanConvLSTM
+from cmpc.engines.lean.convolution import LeanConvolution
 from cmpc.engines.lean.entity_perception import LeanConcatenation, LeanEntityPerception, VisualBranch
 from cmpc.engines.lean.feature_exchange import LeanFeatureExchange
 from cmpc.engines.lean.grounded_reasoning import LeanGroundedReasoning
@@ -37,7 +38,9 @@ class ImageEncoder(nn.Module):
         super().__init__()
         self.backbone = folded_backbone(network.backbone, winograd=winograd)
         self.feature_scale = network.config.feature_scale
-        self.lateral = network.lateral
+        self.lateral = nn.ModuleDict(
+            {level: LeanConvolution.of(cast(nn.Conv2d, layer)) for level, layer in network.lateral.items()}
+        )
         self.aspects = network.aspects
         self.object_reader = network.object_reader
         self.perception = nn.ModuleDict(

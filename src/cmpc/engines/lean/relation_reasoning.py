@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from cmpc.engines.lean.cells import JointNorm, matrix, unit_norm_
+from cmpc.engines.lean.cells import CellProduct, JointNorm, matrix, unit_norm_
 from cmpc.engines.lean.convolution import frozen
 from cmpc.models.relation_reasoning import RelationAwareReasoning
 
@@ -33,9 +33,7 @@ class LeanRelationAwareReasoning(nn.Module):
         self.offset = frozen((query.mT @ cells.bias.double() / scale).float())  # (D,)
         self.offset_bias = frozen((words.bias.double() @ cells.bias.double() / scale).float())  # ()
         self.message_norm = part.message_norm
-        self.update = frozen(matrix(part.update))
-        assert part.update.bias is not None
-        self.update_bias = part.update.bias
+        self.update = CellProduct.of(part.update)
         self.update_norm = JointNorm(part.update_norm)
 
     def forward(self, entities: Tensor, words: Tensor, relation: Tensor, is_word: Tensor) -> Tensor:
@@ -58,7 +56,7 @@ class LeanRelationAwareReasoning(nn.Module):
         gathered = word_to_cells.mT.to(entities.dtype) @ entities  # (E, N, C)
         messages = self._normed(gathered.float(), cell_to_words).to(entities.dtype)
         features = torch.baddbmm(entities, cell_to_words.to(entities.dtype), messages).relu_()
-        features = self.update_norm(features @ self.update + self.update_bias).relu_()
+        features = self.update_norm(self.update(features)).relu_()
         return unit_norm_(features, self.feature_scale)
 
     def _normed(self, gathered: Tensor, cell_to_words: Tensor) -> Tensor:

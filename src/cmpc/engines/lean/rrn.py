@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -9,6 +11,7 @@ from torch import Tensor, nn
 from cmpc.engines.lean.backbone import folded_backbone
 from cmpc.engines.lean.cells import unit_norm_
 from cmpc.engines.lean.conv_lstm import LeanConvLSTM
+from cmpc.engines.lean.convolution import LeanConvolution
 from cmpc.engines.lean.level_fusion import LeanLevelFusion
 from cmpc.engines.lean.network import cells_on_grid
 from cmpc.engines.lean.score import LeanScore
@@ -23,8 +26,10 @@ class RRNImageEncoder(nn.Module):
         super().__init__()
         self.backbone = folded_backbone(network.backbone, winograd=winograd)
         self.feature_scale = network.config.feature_scale
-        self.visual = network.visual
-        self.lateral = network.lateral
+        self.visual = LeanConvolution.of(network.visual)
+        self.lateral = nn.ModuleDict(
+            {level: LeanConvolution.of(cast(nn.Conv2d, layer)) for level, layer in network.lateral.items()}
+        )
         self.fusion = LeanLevelFusion(network.fusion, maps=1, grid=image_grid(network.config.image.size))
         self.refinement = network.refinement
 
