@@ -46,15 +46,18 @@ class OpenVINOEngine:
             "INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32",
         }
         self._images_at_once = images_at_once(config, torch.device("cpu"))
-        self._graphs = []
+        self._graphs, models = [], []
         for name in (IMAGE_ENCODER, COMPREHENSION):
             path = folder / name
             if not path.is_file() or not path.with_suffix(".bin").is_file():
                 raise UserError(f"{path} or its .bin file is missing: export the model again.")
             try:
-                self._graphs.append(core.compile_model(path, "CPU", options))
+                models.append(core.read_model(path))
+                self._graphs.append(core.compile_model(models[-1], "CPU", options))
             except RuntimeError as error:
                 raise UserError(f"{path} is damaged ({_first_line(error)}): export the model again.") from None
+        # Names of a compiled graph's outputs may have others beside them.
+        self._names = [output.get_any_name() for output in models[0].outputs]
 
     def encode_image(self, images: NDArray[np.uint8]) -> list[Features]:
         """As ``Engine.encode_image``."""
@@ -68,8 +71,8 @@ class OpenVINOEngine:
         return np.array(outputs["logits"]), np.array(outputs["word_types"])
 
     def _encode(self, images: NDArray[np.uint8]) -> Features:
-        outputs = self._graphs[0]({"images": images}).to_dict()
-        return {key.get_any_name(): np.array(value) for key, value in outputs.items()}
+        outputs = self._graphs[0]({"images": images}).to_tuple()
+        return {name: np.array(value) for name, value in zip(self._names, outputs, strict=True)}
 
 
 def require_openvino() -> None:

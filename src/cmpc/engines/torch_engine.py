@@ -14,7 +14,7 @@ from cmpc.devices import expressions_at_once, images_at_once
 from cmpc.engines.engine import EngineName, Features, Precision, encode_in_pieces
 from cmpc.engines.lean import lean_network
 from cmpc.engines.lean.convolution import winograd_pays
-from cmpc.engines.lean.network import objects_of
+from cmpc.engines.lean.network import heads_of, objects_of
 from cmpc.engines.lean.packing import pack_weights, packing_pays
 from cmpc.engines.memory import give_back_unused_memory
 from cmpc.errors import UsageError
@@ -112,7 +112,8 @@ class TorchEngine:
         grid = image_grid(self.config.image.size)
         maps: dict[str, torch.Tensor] = {}
         for level in ("c3", "c4", "c5"):
-            visual = features[level].float().permute(0, 2, 3, 1).unflatten(3, grid)  # (1, heads, C, h, w)
+            visual = torch.stack(heads_of(features, level), dim=1).float()  # (1, heads, S, C)
+            visual = visual.mT.unflatten(3, grid)  # (1, heads, C, h, w)
             maps[level] = visual if self.config.entity_perception else visual[:, 0]
         if "aspects" in features:
             maps["aspects"] = features["aspects"].float().unflatten(3, grid)  # (1, aspects, classes, h, w)

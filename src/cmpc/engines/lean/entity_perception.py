@@ -14,16 +14,20 @@ class VisualBranch(nn.Module):
 
     def __init__(self, part: EntityPerception | Concatenation) -> None:
         super().__init__()
-        self.heads = part.heads if isinstance(part, EntityPerception) else None
-        self.visual = CellProduct.of(part.visual)  # to heads * C from C + 8
+        self.takes_tanh = isinstance(part, EntityPerception)
+        heads = part.heads if isinstance(part, EntityPerception) else 1
+        weight, bias = part.visual.weight.flatten(1), part.visual.bias
+        assert bias is not None
+        self.heads = nn.ModuleList(
+            CellProduct(*of_head) for of_head in zip(weight.chunk(heads), bias.chunk(heads), strict=True)
+        )
 
-    def forward(self, lateral: Tensor, position: Tensor) -> Tensor:
-        """Lateral features, (B, S, C), and spatial code, (S, 8) -> (B, S, heads, C), without heads (B, S, 1, C)."""
+    def forward(self, lateral: Tensor, position: Tensor) -> list[Tensor]:
+        """Lateral features, (B, S, C), and spatial code, (S, 8) -> for each head, or once without heads, (B, S, C)."""
         tiled = position.to(lateral.dtype).expand(lateral.shape[0], -1, -1)
-        visual: Tensor = self.visual(torch.cat([lateral, tiled], dim=2))
-        if self.heads is None:
-            return visual.unflatten(2, (1, -1))
-        return visual.tanh_().unflatten(2, (self.heads, -1))
+        cells = torch.cat([lateral, tiled], dim=2).flatten(0, 1)  # runtimes add a bias along with a product of two axes
+        seen = [head(cells).unflatten(0, lateral.shape[:2]) for head in self.heads]
+        return [part.tanh_() for part in seen] if self.takes_tanh else seen
 
 
 class LeanEntityPerception(nn.Module):
@@ -35,12 +39,12 @@ class LeanEntityPerception(nn.Module):
         self.feature_scale = part.feature_scale
         self.language = part.language
 
-    def forward(self, visual: Tensor, sentence: Tensor) -> Tensor:
-        """What ``VisualBranch`` gave of one image, (1, S, heads, C), and sentences, (E, D) -> (E, S, C), unit norm."""
+    def forward(self, visual: list[Tensor], sentence: Tensor) -> Tensor:
+        """What ``VisualBranch`` gave of one image, (1, S, C) each, and sentences, (E, D) -> (E, S, C), unit norm."""
         language = torch.tanh(self.language(sentence)).unflatten(1, (self.heads, 1, -1))  # (E, heads, 1, C)
-        fused = visual[:, :, 0] * language[:, 0]  # (E, S, C)
+        fused = visual[0] * language[:, 0]  # (E, S, C)
         for head in range(1, self.heads):
-            fused.addcmul_(visual[:, :, head], language[:, head])
+            fused.addcmul_(visual[head], language[:, head])
         return unit_norm_(fused.tanh_(), self.feature_scale)
 
 
@@ -52,6 +56,6 @@ class LeanConcatenation(nn.Module):
         self.feature_scale = part.feature_scale
         self.language = part.language
 
-    def forward(self, visual: Tensor, sentence: Tensor) -> Tensor:
-        """(1, S, 1, C) and (E, D) -> (E, S, C), unit norm."""
-        return unit_norm_((visual[:, :, 0] + self.language(sentence)[:, None]).relu_(), self.feature_scale)
+    def forward(self, visual: list[Tensor], sentence: Tensor) -> Tensor:
+        """(1, S, C), once, and (E, D) -> (E, S, C), unit norm."""
+        return unit_norm_((visual[0] + self.language(sentence)[:, None]).relu_(), self.feature_scale)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from typing import cast
 
@@ -27,6 +28,8 @@ from cmpc.models.grounded_reasoning import GroundedReasoning
 from cmpc.models.language import ExpressionFeatures
 from cmpc.models.objects import ObjectFeatures, find_objects, things_on_grid
 
+HEAD_SUFFIX = "_head_"
+"""Between a level and the number of a head, in the names of the features of an image."""
 OBJECT_PREFIX = "objects_"
 """Of the names of what is known of the objects, among the features of an image."""
 
@@ -53,7 +56,7 @@ class ImageEncoder(nn.Module):
         self.refinement = network.refinement
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        """Images, (B, 3, H, W) -> each level, (B, S, heads, C), with grounded reasoning ``aspects``, (B, aspects,
+        """Images, (B, 3, H, W) -> each head of each level, (B, S, C), with grounded reasoning ``aspects``, (B, aspects,
         classes, S), what is known of the objects and, with selection, ``things``, (B, 3, S), and ``detail``, (B, R, H',
         W'), if refined."""
         stages = self.backbone(images)
@@ -72,7 +75,8 @@ class ImageEncoder(nn.Module):
         stages.pop("c2", None)
         for level in reversed(LEVELS):  # the largest first; each map is let go when its cells are there
             cells = cells_on_grid(self.lateral[level](stages.pop(level)), grid)  # (B, S, C)
-            features[level] = self.perception[level](unit_norm_(cells, self.feature_scale), position)
+            visual = self.perception[level](unit_norm_(cells, self.feature_scale), position)
+            features |= {f"{level}{HEAD_SUFFIX}{head}": part for head, part in enumerate(visual)}
         return features
 
 
@@ -113,7 +117,7 @@ class Comprehension(nn.Module):
         sentence = expressions.entity_attribute.to(dtype)
         aspects, objects = features.get("aspects"), objects_of(features)
         levels = {
-            level: comprehension(features[level], aspects, objects, sentence, expressions)
+            level: comprehension(heads_of(features, level), aspects, objects, sentence, expressions)
             for level, comprehension in self.levels.items()
         }
         for exchange in self.exchange:
@@ -152,7 +156,7 @@ class LeanLevel(nn.Module):
 
     def forward(
         self,
-        visual: Tensor,
+        visual: list[Tensor],
         aspects: Tensor | None,
         objects: ObjectFeatures | None,
         sentence: Tensor,
@@ -160,7 +164,7 @@ class LeanLevel(nn.Module):
     ) -> Tensor:
         """
         Args:
-            visual: the level's part of the image features, (1, S, heads, C).
+            visual: the level's heads among the image features, (1, S, C) each.
             aspects: those of the cells, (1, aspects, classes, S), for grounded reasoning.
             objects: of the image, for grounded reasoning.
             sentence: vector of the entity and attribute words, (E, D).
@@ -173,12 +177,18 @@ class LeanLevel(nn.Module):
         if isinstance(self.relation_reasoning, LeanGroundedReasoning):
             assert aspects is not None, "the image encoder gives aspects where there is grounded reasoning"
             assert objects is not None, "the image encoder gives objects where there is grounded reasoning"
-            keys = self.relation_reasoning.keys(visual[0].flatten(1))  # (S, G)
+            keys = self.relation_reasoning.keys(torch.cat(visual, dim=2)[0])  # (S, G)
             cells.append(self.relation_reasoning(cells[0], expressions, keys, aspects, objects))
         elif self.relation_reasoning is not None:
             of_words = (expressions.words, expressions.relation, expressions.is_word)
             cells.append(self.relation_reasoning(cells[0], *of_words))
         return self.fusion(cells, sentence)
+
+
+def heads_of(features: Mapping[str, Tensor], level: str) -> list[Tensor]:
+    """The heads of a level among the features of an image, (1, S, C) each."""
+    names = (f"{level}{HEAD_SUFFIX}{head}" for head in itertools.count())
+    return [features[name] for name in itertools.takewhile(lambda name: name in features, names)]
 
 
 def objects_of(features: Mapping[str, Tensor]) -> ObjectFeatures | None:

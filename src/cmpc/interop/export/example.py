@@ -54,8 +54,10 @@ def load_graphs() -> tuple[Graph, Graph]:
 
         def load(name: str) -> Graph:
             options = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
-            graph = core.compile_model(FOLDER / f"{name}.xml", "CPU", options)
-            return lambda inputs: {key.get_any_name(): value for key, value in graph(inputs).to_dict().items()}
+            model = core.read_model(FOLDER / f"{name}.xml")
+            names = [output.get_any_name() for output in model.outputs]  # a compiled one may add others
+            graph = core.compile_model(model, "CPU", options)
+            return lambda inputs: dict(zip(names, graph(inputs).to_tuple(), strict=True))
 
     return load("image_encoder"), load("comprehension")
 

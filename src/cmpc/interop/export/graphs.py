@@ -70,10 +70,15 @@ def write_onnx(network: ReferringNetwork, image_encoder: Path, comprehension: Pa
 
 def onnx_to_openvino(source: Path, target: Path) -> None:
     """Turns an ONNX file into OpenVINO's ``target`` (.xml) and its weights beside it (.bin)."""
+    import onnx
     import openvino
 
     # Not convert_model: it reports its use to OpenVINO's makers unless told otherwise.
-    openvino.save_model(openvino.Core().read_model(source), target, compress_to_fp16=False)
+    model = openvino.Core().read_model(source)
+    names = [output.name for output in onnx.load(source, load_external_data=False).graph.output]
+    for output, name in zip(model.outputs, names, strict=True):
+        output.get_tensor().set_names({name})  # where operations fall away it has several, in no order
+    openvino.save_model(model, target, compress_to_fp16=False)
 
 
 def _export(

@@ -143,5 +143,5 @@ def _quantise(source: Path, target: Path, inputs: list[dict[str, NDArray]]) -> N
         activation_type=QuantType.QUInt8,
         weight_type=QuantType.QInt8,
         use_external_data_format=True,
-        extra_options={"MatMulConstBOnly": True},
+        extra_options={"MatMulConstBOnly": True, "OpTypesToExcludeOutputQuantization": ["MatMul", "Gemm"]},
     )
