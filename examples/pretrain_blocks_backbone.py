@@ -13,6 +13,7 @@ Grounded reasoning compares cells by classes in several aspects, and gathers cel
 both very slowly. ``--grounding`` teaches them, the four attributes of blocks as the first four aspects, and where each
 block stands, and leaves the backbone as it is. Begun from a network that has learned expressions already
 (``--initial-model``), it teaches both to that one, where blocks stand from nothing, and leaves all else of it as it is.
+``--objects-only`` beside it goes on with what that one knows of where blocks stand, and leaves the classes too.
 """
 
 from __future__ import annotations
@@ -170,6 +171,7 @@ def main() -> int:
     parser.add_argument("--learning-rate", type=float, default=2e-3, help="highest learning rate")
     parser.add_argument("--recolour", action="store_true", help="learn shapes from images in other colours")
     parser.add_argument("--grounding", action="store_true", help="teach what grounded reasoning reads instead")
+    parser.add_argument("--objects-only", action="store_true", help="go on with where blocks stand, and nothing else")
     parser.add_argument("--larger-size", type=int, help="teach where blocks stand in pictures of this size too")
     parser.add_argument("--initial-model", type=Path, help="model folder to begin from: its backbone, or all of it")
     parser.add_argument("--seed", type=int, default=0, help="decides weights, order and mirroring")
@@ -178,6 +180,8 @@ def main() -> int:
 
     begun = None if options.initial_model is None else load_model_folder(options.initial_model)
     goes_on = begun is not None and options.grounding and begun.model.config.grounded_reasoning
+    if options.objects_only and not goes_on:
+        parser.error("--objects-only needs --grounding and an --initial-model that has learned it.")
     if begun is not None and goes_on:
         vocabulary, config = begun.vocabulary, begun.model.config
     else:
@@ -211,13 +215,15 @@ def main() -> int:
     torch.manual_seed(options.seed)
     model = build_network(config)
     if begun is not None and goes_on:
-        begun.model.object_reader = model.object_reader  # which learns from nothing again
+        if not options.objects_only:
+            begun.model.object_reader = model.object_reader  # which learns from nothing again
         model.load_state_dict(begun.model.state_dict())
     elif begun is not None:
         model.backbone.load_state_dict(begun.model.backbone.state_dict())
     model.backbone.train(not options.grounding).requires_grad_(not options.grounding)
     heads = AttributeHeads(config.backbone.channels[1:]) if model.aspects is None else AspectHeads(model.aspects)
     normalise = PixelNormalisation(config.image)
+    heads.requires_grad_(not options.objects_only)
     trained = [model.backbone, heads, *([] if model.object_reader is None else [model.object_reader])]
     parameters = [parameter for module in trained for parameter in module.parameters()]
     optimizer = torch.optim.AdamW([value for value in parameters if value.requires_grad], weight_decay=0.02)

@@ -47,12 +47,21 @@ STAGES = {
         *("--image-size", "192", "--batch-images", "4", "--steps", "7400", "--learning-rate", "1.2e-3"),
         "--freeze-backbone",
     ),
+    "more-relations": (
+        *("--image-size", "192", "--batch-images", "4", "--steps", "14000", "--learning-rate", "1.2e-3"),
+        *("--freeze-backbone", "--seed", "1"),
+    ),
+    "more-objects": (
+        *("--image-size", "192", "--epochs", "3", "--learning-rate", "2e-3", "--recolour", "--grounding"),
+        *("--objects-only", "--seed", "1"),
+    ),
 }
 """Each goes on from the one before. As the paper's, the backbone is trained to see before the network learns to listen;
 shapes in all colours in its second part; ``grounding`` teaches the classes by which "the same colour as" is told, and
 where each block stands. Most is learned from small pictures, fine masks from larger ones. That changes what is seen of
-blocks, so that ``objects`` teaches that once more, before ``relations``: expressions again, with larger pictures."""
-LOOKING = ("backbone-first", "backbone", "grounding", "objects")
+blocks, so that ``objects`` teaches that once more, before ``relations``: expressions again, with larger pictures. Then
+the same for longer, in another order, and at last once more where blocks stand, and nothing else."""
+LOOKING = ("backbone-first", "backbone", "grounding", "objects", "more-objects")
 """Stages without expressions, which another script trains."""
 
 
@@ -171,8 +180,9 @@ Blocks.
 `python examples/train_blocks_model.py --work work --out MODEL` makes it from nothing, seeded, with {TRAINING_IMAGES:,}
 images of `train` (seed 0, 192 pixels). The backbone learns alone at first, from the attributes of each pixel, in its
 second part from recoloured images too, then the classes by which the network compares cells, and which cells are of one
-block; then the network learns from the expressions, from small pictures at first; in the end which cells are of one
-block is taught anew, and the network goes on with the expressions. Each stage goes on from the one before:
+block; then the network learns from the expressions, from small pictures at first; then which cells are of one block is
+taught anew, the network goes on with the expressions, and at last with that alone. Each stage goes on from the one
+before:
 
 ```
 {stages}

@@ -30,8 +30,10 @@ def test_recipe_makes_a_model_with_a_card_and_goes_on_where_it_was_stopped(
         "masks": ("--image-size", "96", "--batch-images", "4", "--steps", "2", "--learning-rate", "1e-3"),
         "objects": ("--image-size", "96", "--epochs", "2", "--grounding"),
         "relations": ("--image-size", "96", "--batch-images", "4", "--steps", "2", "--freeze-backbone"),
+        "more-objects": ("--image-size", "96", "--epochs", "2", "--grounding", "--objects-only"),
     }
     monkeypatch.setattr(recipe, "STAGES", stages)
+    monkeypatch.setattr(recipe, "LOOKING", ("grounding", "objects", "more-objects"))
     monkeypatch.setattr(recipe, "TRAINING_IMAGES", 20)
     work, model = tmp_path / "work", tmp_path / "model"
     standard = ("--images", "400", "--split", "test", "test_unseen", "--size", "64", "--workers", "2")
@@ -42,7 +44,11 @@ def test_recipe_makes_a_model_with_a_card_and_goes_on_where_it_was_stopped(
     card = (model / "README.md").read_text(encoding="utf-8")
     assert "| test_unseen, precision@0.5 |" in card
     assert "sees pictures at 96 x 96 pixels" in card
+    made = cmpc.load(model).model.state_dict()
     assert cmpc.load(model).model.config.image.size == 96
+    before = cmpc.load(work / "relations" / "last").model.state_dict()
+    changed = {name.partition(".")[0] for name in made if not torch.equal(made[name], before[name])}
+    assert changed == {"object_reader"}  # the last stage teaches that alone
     assert len(list((tmp_path / "examples").glob("*.jpg"))) == recipe.EXAMPLES
 
     weights = (model / "model.safetensors").read_bytes()
