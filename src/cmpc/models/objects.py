@@ -29,6 +29,8 @@ TAKEN, TAKEN_BY_SIZE = 0.015, 0.3
 """How near to its middle an object leaves nothing for another one to begin from, in image widths, and how much that
 grows with the side of a square as large as what is seen of it. Cells at an edge tell middles that lie between objects,
 farther off the larger the objects are; small ones that are far away stand close together."""
+SURENESS_SCALE = 4.0
+"""Divides the logits of presence before the surest cell is chosen."""
 SMALLEST, SMALLEST_WIDTH = 0.0013, 0.0003
 """Share of the image that an object covers at least, and how softly that begins."""
 GAPS = (-0.3, 0.2, 0.65, 1.2, 2.0, 3.2, 5.0)
@@ -122,10 +124,13 @@ def find_objects(readings: Tensor, grid: tuple[int, int]) -> ObjectFeatures:
     shown = presence.sigmoid()  # (B, 1, S), whether a cell shows an object
     middles = told[:, :2]
     summed = F.pad(told, (0, 0, 0, 1), value=1.0).mT  # (B, S, 6), what is told and a count
-    left = shown  # what of each cell no object has taken yet
+    # Which cell is the surest is told from what does not round to 1, or rounding errors would choose among many.
+    sureness = (presence / SURENESS_SCALE).sigmoid().detach()
+    free = torch.ones_like(shown)  # what of each cell no object has taken yet
     kernels, surest, covered, objects = [], [], [], []
     for _ in range(OBJECTS):
-        seed = left.detach().argmax(dim=2, keepdim=True)  # (B, 1, 1)
+        left = shown * free
+        seed = (sureness * free.detach()).argmax(dim=2, keepdim=True)  # (B, 1, 1)
         surest.append(left.gather(2, seed)[:, 0])
         mean = told.gather(2, seed.expand(-1, READINGS - 1, -1))  # (B, 5, 1)
         for _ in range(2):
@@ -139,7 +144,7 @@ def find_objects(readings: Tensor, grid: tuple[int, int]) -> ObjectFeatures:
         objects.append(mean)
         apart = (middles - mean[:, :2]).square().sum(dim=1, keepdim=True)
         taken = TAKEN + TAKEN_BY_SIZE * share.clamp_min(1e-6).sqrt()
-        left = left * (1 - (-(apart / (2 * taken.square())).square()).exp())
+        free = free * (1 - (-(apart / (2 * taken.square())).square()).exp())
     sure, large = torch.cat(surest, dim=1), torch.cat(covered, dim=1)
     exists = sure * sure * (3 - 2 * sure)  # (B, K); what little is left over is no object
     exists = exists * torch.sigmoid((large - SMALLEST) / SMALLEST_WIDTH)

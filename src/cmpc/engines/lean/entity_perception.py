@@ -25,9 +25,8 @@ class VisualBranch(nn.Module):
     def forward(self, lateral: Tensor, position: Tensor) -> list[Tensor]:
         """Lateral features, (B, S, C), and spatial code, (S, 8) -> for each head, or once without heads, (B, S, C)."""
         tiled = position.to(lateral.dtype).expand(lateral.shape[0], -1, -1)
-        cells = torch.cat([lateral, tiled], dim=2).flatten(0, 1)  # runtimes add a bias along with a product of two axes
-        seen = [head(cells).unflatten(0, lateral.shape[:2]) for head in self.heads]
-        return [part.tanh_() for part in seen] if self.takes_tanh else seen
+        cells = torch.cat([lateral, tiled], dim=2)
+        return [head(cells).tanh_() if self.takes_tanh else head(cells) for head in self.heads]
 
 
 class LeanEntityPerception(nn.Module):
