@@ -16,7 +16,13 @@ from torch import Tensor, nn
 from cmpc.engines.lean.cells import CellProduct
 from cmpc.engines.lean.convolution import LeanConvolution
 
-OPERATORS = ("_reorder_convolution_weight", "_convolution_pointwise", "_reorder_linear_weight", "_linear_pointwise")
+OPERATORS = (
+    "_reorder_convolution_weight",
+    "_convolution_pointwise",
+    "_reorder_linear_weight",
+    "_linear_pointwise",
+    "_is_mkldnn_bf16_supported",
+)
 PROCESSORS = ("x86_64", "AMD64")
 
 

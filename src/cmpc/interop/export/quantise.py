@@ -50,7 +50,8 @@ def quantise(
 ) -> None:
     """Writes int8 forms of the graphs in ``source`` into ``target``.
 
-    Products with constant weights (convolutions, matrices) are quantised; norms, softmaxes and the LSTM stay fp32.
+    Products with constant weights (convolutions, matrices) are quantised; norms, softmaxes and the LSTM stay fp32. So
+    do the results of matrix products, which norms and softmaxes take: 8 bits of one range lose most there.
     Weights use 7 bits for each output channel, which older CPUs add up without overflow.
 
     Args:
