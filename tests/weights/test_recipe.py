@@ -25,16 +25,16 @@ def test_recipe_makes_a_model_with_a_card_and_goes_on_where_it_was_stopped(
 ) -> None:
     monkeypatch.setitem(PRESETS, "small", tiny_config(100))
     stages = {
-        "grounding": ("--image-size", "64", "--larger-size", "96", "--epochs", "2", "--recolour", "--grounding"),
-        "expressions": ("--image-size", "64", "--batch-images", "6", "--steps", "2", "--freeze-backbone"),
-        "masks": ("--image-size", "96", "--batch-images", "4", "--steps", "2", "--learning-rate", "1e-3"),
-        "objects": ("--image-size", "96", "--epochs", "2", "--grounding"),
-        "relations": ("--image-size", "96", "--batch-images", "4", "--steps", "2", "--freeze-backbone"),
-        "more-objects": ("--image-size", "96", "--epochs", "2", "--grounding", "--objects-only"),
+        "grounding": recipe.Stage("--image-size 64 --larger-size 96 --epochs 2 --recolour --grounding", "seeing"),
+        "expressions": recipe.Stage("--image-size 64 --batch-images 6 --steps 2 --freeze-backbone"),
+        "masks": recipe.Stage("--image-size 96 --batch-images 4 --steps 2 --learning-rate 1e-3"),
+        "objects": recipe.Stage("--image-size 96 --epochs 2 --grounding", "seeing"),
+        "relations": recipe.Stage("--image-size 96 --batch-images 4 --steps 2 --freeze-backbone", scenes=1),
+        "mean": recipe.Stage("objects -0.5 relations 1.5", "mean"),
+        "more-objects": recipe.Stage("--image-size 96 --epochs 2 --grounding --objects-only", "seeing", scenes=1),
     }
     monkeypatch.setattr(recipe, "STAGES", stages)
-    monkeypatch.setattr(recipe, "LOOKING", ("grounding", "objects", "more-objects"))
-    monkeypatch.setattr(recipe, "TRAINING_IMAGES", 20)
+    monkeypatch.setattr(recipe, "SCENES", {0: 20, 1: 24, 2: 20})
     work, model = tmp_path / "work", tmp_path / "model"
     standard = ("--images", "400", "--split", "test", "test_unseen", "--size", "64", "--workers", "2")
     assert command(["blocks", "--out", str(work / "standard"), *standard]) == 0
@@ -46,9 +46,14 @@ def test_recipe_makes_a_model_with_a_card_and_goes_on_where_it_was_stopped(
     assert "sees pictures at 96 x 96 pixels" in card
     made = cmpc.load(model).model.state_dict()
     assert cmpc.load(model).model.config.image.size == 96
-    before = cmpc.load(work / "relations" / "last").model.state_dict()
+    before = cmpc.load(work / "mean").model.state_dict()
     changed = {name.partition(".")[0] for name in made if not torch.equal(made[name], before[name])}
     assert changed == {"object_reader"}  # the last stage teaches that alone
+    ends = [cmpc.load(work / name).model.state_dict() for name in ("objects", "relations/last")]
+    assert any(not torch.equal(ends[0][name], ends[1][name]) for name in before)
+    for name, value in before.items():
+        assert torch.allclose(value.float(), 1.5 * ends[1][name] - 0.5 * ends[0][name], atol=1e-6), name
+    assert "weights: -0.5 x objects + 1.5 x relations    # mean" in card
     assert len(list((tmp_path / "examples").glob("*.jpg"))) == recipe.EXAMPLES
 
     weights = (model / "model.safetensors").read_bytes()

@@ -1,4 +1,4 @@
-"""Memory that loading a network leaves unused."""
+"""Memory that is not in use any more."""
 
 from __future__ import annotations
 

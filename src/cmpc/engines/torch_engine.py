@@ -73,6 +73,8 @@ class TorchEngine:
             for part in (encoder, comprehension):
                 pack_weights(part, image_grid(self.config.image.size))
         self._encoder, self._comprehension = encoder, comprehension
+        # Maps of such a network leave holes in the memory that those of the next image do not fit into.
+        self._leaves_holes = precision == "fp32" and self._images_at_once == 1
         if self._network is None:
             give_back_unused_memory()
 
@@ -129,6 +131,8 @@ class TorchEngine:
         )
 
     def _encode(self, images: NDArray[np.uint8]) -> Features:
+        if self._leaves_holes:
+            give_back_unused_memory()
         pixels = self._normalisation(torch.from_numpy(images).to(self.device)).to(self._dtype)
         features: Features = self._encoder(pixels.contiguous(memory_format=torch.channels_last))
         return features
