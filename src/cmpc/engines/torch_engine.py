@@ -7,10 +7,13 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
+from torch import Tensor
 
 from cmpc.data.pixels import PixelNormalisation
 from cmpc.devices import expressions_at_once, images_at_once
+from cmpc.engines.cuda_graphs import Record, RecordedFunction, Tensors, record_cuda_graph, recorded_size
 from cmpc.engines.engine import EngineName, Features, Precision, encode_in_pieces
 from cmpc.engines.lean import lean_network
 from cmpc.engines.lean.convolution import winograd_pays
@@ -32,6 +35,7 @@ class TorchEngine:
         network: ReferringNetwork | Callable[[], ReferringNetwork],
         *,
         precision: Precision = "fp32",
+        record: Record | None = None,
     ) -> None:
         """
         Args:
@@ -39,6 +43,8 @@ class TorchEngine:
                 plain network is needed. That spares the memory of the weights that the lean form holds in another order
                 or precision.
             precision: ``fp32``, or ``bf16`` for devices that have such numbers: half the memory, about three digits.
+            record: how the kernels of small calls are recorded, to be started together; None: as CUDA graphs on a GPU
+                of NVIDIA, not at all elsewhere.
 
         Raises:
             UsageError: the precision is int8.
@@ -77,6 +83,10 @@ class TorchEngine:
         self._leaves_holes = precision == "fp32" and self._images_at_once == 1
         if self._network is None:
             give_back_unused_memory()
+        if record is None and self.device.type == "cuda":
+            record = record_cuda_graph
+        self._encode_small = record and RecordedFunction(self._encode, record)
+        self._comprehend_small = record and RecordedFunction(self._comprehend, record)
 
     @property
     def network(self) -> ReferringNetwork:
@@ -89,7 +99,7 @@ class TorchEngine:
     @torch.inference_mode()
     def encode_image(self, images: NDArray[np.uint8]) -> list[Features]:
         """As ``Engine.encode_image``."""
-        return encode_in_pieces(images, self._images_at_once, self._encode)
+        return encode_in_pieces(images, self._images_at_once, self._encode_piece)
 
     @torch.inference_mode()
     def comprehend(
@@ -97,9 +107,8 @@ class TorchEngine:
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """As ``Engine.comprehend``."""
         asked = torch.from_numpy(tokens).to(self.device)
-        answers = [
-            self._comprehension(features, some) for some in asked.split(self._expressions_at_once or max(1, len(asked)))
-        ]
+        pieces = asked.split(self._expressions_at_once or max(1, len(asked)))
+        answers = [self._comprehend_piece(features, some) for some in pieces]
         logits, types = (torch.cat(values).float().cpu().numpy() for values in zip(*answers, strict=True))
         return logits, types
 
@@ -130,9 +139,35 @@ class TorchEngine:
             objects_of(features),
         )
 
-    def _encode(self, images: NDArray[np.uint8]) -> Features:
+    def _encode_piece(self, images: NDArray[np.uint8]) -> Features:
         if self._leaves_holes:
             give_back_unused_memory()
-        pixels = self._normalisation(torch.from_numpy(images).to(self.device)).to(self._dtype)
-        features: Features = self._encoder(pixels.contiguous(memory_format=torch.channels_last))
+        inputs = {"images": torch.from_numpy(images).to(self.device)}
+        # Other numbers of images are not filled up: what that adds costs more than starting kernels does.
+        if self._encode_small is not None and len(images) == recorded_size(len(images)):
+            return self._encode_small(inputs)
+        return self._encode(inputs)
+
+    def _comprehend_piece(self, features: Features, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits, (E, S, S), and word types, (E, N, 4), of expressions, (E, N)."""
+        count, words = tokens.shape
+        size = recorded_size(count)
+        if self._comprehend_small is not None and size is not None:  # filled up with the first expression
+            filled = torch.cat([tokens, tokens[:1].expand(size - count, -1)])
+            filled = F.pad(filled, (0, self.config.max_words - words))
+            answer: Tensors = self._comprehend_small({"tokens": filled, **features})
+        else:
+            answer = self._comprehend({"tokens": tokens, **features})
+        return answer["logits"][:count], answer["word_types"][:count, :words]
+
+    def _encode(self, inputs: Tensors) -> dict[str, Tensor]:
+        """``images``, uint8, (B, S, S, 3) -> their features."""
+        pixels = self._normalisation(inputs["images"]).to(self._dtype)
+        features: dict[str, Tensor] = self._encoder(pixels.contiguous(memory_format=torch.channels_last))
         return features
+
+    def _comprehend(self, inputs: Tensors) -> dict[str, Tensor]:
+        """``tokens``, (E, N), and the features of one image -> ``logits``, (E, S, S), and ``word_types``, (E, N, 4)."""
+        features = {name: value for name, value in inputs.items() if name != "tokens"}
+        logits, types = self._comprehension(features, inputs["tokens"])
+        return {"logits": logits, "word_types": types}
