@@ -82,6 +82,14 @@ def make_fabric(
     return fabric, precision
 
 
+def use_deterministic_algorithms() -> None:
+    """Has GPUs take algorithms that give the same bits each time, where there are such."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    # Filling costs time, and nothing is read before it is written.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+
+
 def over_devices(fabric: Fabric, values: Tensor, operation: Literal["sum", "max"] = "sum") -> Tensor:
     """A copy of the values, summed over all processes, or their greatest. All processes must call it."""
     if fabric.world_size == 1:

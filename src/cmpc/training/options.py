@@ -148,6 +148,9 @@ class TrainingOptions:
     """Most steps between checkpoints; one is written after each validation anyway."""
     log_every: int = 20
     """Steps between log entries."""
+    compile: bool = False
+    """Compile the network by torch.compile, which takes some minutes when the run starts. It is meant for long runs on
+    GPUs; on processors it saves nothing."""
     deterministic: bool = True
     """On GPUs use algorithms that give the same bits each time, which --resume needs; somewhat slower."""
 
@@ -155,7 +158,8 @@ class TrainingOptions:
 MAY_CHANGE = frozenset(
     (
         *("data", "out", "resume", "images", "vocabulary", "embeddings", "initial_model", "backbone_weights"),
-        *("accelerator", "devices", "nodes", "strategy", "workers", "save_every", "log_every", "deterministic"),
+        *("accelerator", "devices", "nodes", "strategy", "workers", "save_every", "log_every"),
+        *("compile", "deterministic"),
     )
 )
 """Options that may be other ones when a run is resumed: where things are, and what computes. The data, the vocabulary

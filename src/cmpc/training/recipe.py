@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
@@ -15,10 +14,11 @@ from cmpc.data.augmentation import Augmentation
 from cmpc.data.dataset import ReferringImages
 from cmpc.data.sampler import PassSampler, StepSampler
 from cmpc.data.schema import PreparedDataset
-from cmpc.devices import expressions_at_once
+from cmpc.devices import channels_last_pays, expressions_at_once
 from cmpc.models import LEVELS, ReferringNetwork, build_network
 from cmpc.training.checkpoints import RunFolder
-from cmpc.training.fabric import make_fabric, naming_lost_processes
+from cmpc.training.compilation import check_compiler, compile_parts
+from cmpc.training.fabric import make_fabric, naming_lost_processes, use_deterministic_algorithms
 from cmpc.training.inputs import (
     fingerprint_of,
     load_initial_weights,
@@ -106,8 +106,9 @@ def train(options: TrainingOptions, console: Console | None = None) -> TrainingR
     if before is not None:
         check_same_run(before, settings, options.out)
     if options.deterministic and fabric.device.type == "cuda":
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        torch.use_deterministic_algorithms(True, warn_only=True)
+        use_deterministic_algorithms()
+    if options.compile:
+        check_compiler(fabric.device)
     fabric.launch()
     if fabric.is_global_zero:
         if before is None:
@@ -126,6 +127,10 @@ def train(options: TrainingOptions, console: Console | None = None) -> TrainingR
     freeze_backbone(model, tune=options.tune_backbone, freeze=options.freeze_backbone)
     if fabric.world_size > 1:
         synchronise_batch_norms(model)
+    if channels_last_pays(fabric.device):
+        model.backbone.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if options.compile:
+        compile_parts(model)
     sides = () if config.network == "rrn" else (*LEVELS, *(("selection",) if config.selection else ()))
     loss: Loss
     schedule: Schedule
@@ -177,7 +182,8 @@ def train(options: TrainingOptions, console: Console | None = None) -> TrainingR
     if fabric.is_global_zero:
         console = console or Console(stderr=True)
         log = RunLog(options.out, objective.terms, step=state.step, steps=steps, console=console)
-        log.say(_summary(model, training_set, steps, plan, fabric.world_size, fabric.device, precision))
+        computing = f"{precision}, compiled" if options.compile else precision
+        log.say(_summary(model, training_set, steps, plan, fabric.world_size, fabric.device, computing))
         if config.grounded_reasoning and not training_set.has_grounding:
             log.say("Nothing says what words speak about, so where they look is learned from the masks alone.")
 
@@ -283,11 +289,11 @@ def _summary(
     plan: Plan,
     devices: int,
     device: torch.device,
-    precision: str,
+    computing: str,
 ) -> str:
     parameters = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
     expressions = sum(training_set.order.expressions)
     return (
         f"{parameters / 1e6:.1f} M parameters learn from {expressions:,} expressions on {len(training_set):,} images: "
-        f"{steps:,} steps of {plan.batch_images} images, recipe {plan.recipe}, {devices} x {device.type}, {precision}"
+        f"{steps:,} steps of {plan.batch_images} images, recipe {plan.recipe}, {devices} x {device.type}, {computing}"
     )
