@@ -21,11 +21,20 @@ def write_page(path: Path, results: Results) -> None:
     Raises:
         UserError: the page is missing, or has no place for a table.
     """
+    write_places(path, tables(results))
+
+
+def write_places(path: Path, content: Mapping[str, str]) -> None:
+    """Fills content into the places of a page that have its names; the rest stays.
+
+    Raises:
+        UserError: the page is missing, or has no place for some content.
+    """
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise UserError(f"cannot read the page {path}: {error.strerror}.") from None
-    filled = fill(text, tables(results))
+    filled = fill(text, content)
     with atomic_file(path) as file:
         file.write_text(filled, encoding="utf-8")
 
@@ -62,7 +71,7 @@ def machine_table(results: Results) -> str:
     rows.append(["rounds", str(results.rounds)])
     for preset, difference in results.differences.items():
         rows.append([f"naive network against ours, `{preset}`", f"relative L2 of the logits {difference:.1e}"])
-    return _table(["machine", ""], rows)
+    return table(["machine", ""], rows)
 
 
 def case_table(case: CaseResult) -> str:
@@ -82,7 +91,7 @@ def case_table(case: CaseResult) -> str:
         if case.baseline:
             row.append("" if one.ratio is None else f"{one.ratio:.2f} x")
         rows.append(row)
-    text = _table(["", *header], rows)
+    text = table(["", *header], rows)
     text += "".join(f"\n{name}: {value}.  \n" for name, value in case.facts.items())
     text += "".join(f"\nNot measured: {one.name} ({one.problem})\n" for one in case.variants if not one.seconds)
     before, after = case.load
@@ -112,7 +121,7 @@ def recorded_table(cases: Mapping[str, CaseResult]) -> str:
         "naive network here",
         "naive / TensorFlow 2.15",
     ]
-    return _table(header, rows)
+    return table(header, rows)
 
 
 def target_table(cases: Mapping[str, CaseResult]) -> str:
@@ -123,7 +132,7 @@ def target_table(cases: Mapping[str, CaseResult]) -> str:
         for one in verdicts(cases)
     ]
     header = ["target", "wanted", "here, against the naive network", "by", "against TensorFlow 2.15", "reached"]
-    return _table(header, rows)
+    return table(header, rows)
 
 
 def number(value: float) -> str:
@@ -139,6 +148,7 @@ def cores(result: VariantResult) -> float:
     return sum(result.cpu_seconds) / sum(result.seconds)
 
 
-def _table(header: list[str], rows: list[list[str]]) -> str:
+def table(header: list[str], rows: list[list[str]]) -> str:
+    """Markdown."""
     lines = [header, ["---"] * len(header), *rows]
     return "".join("| " + " | ".join(cells) + " |\n" for cells in lines)

@@ -69,7 +69,7 @@ def run(options: Options) -> int:
         UserError: the naive network does not give our numbers, or a file cannot be read.
     """
     names = chosen_cases(options)
-    cases = {name: without_exports(CASES[name]) if options.quick else CASES[name] for name in names}
+    cases = {name: for_quick_look(CASES[name]) if options.quick else CASES[name] for name in names}
     rounds = QUICK_ROUNDS if options.quick else options.rounds
     if warning := busy_warning():
         print(warning, file=sys.stderr)
@@ -121,9 +121,10 @@ def chosen_cases(options: Options) -> list[str]:
     return [name for name in CASES if name in set(chosen)]
 
 
-def without_exports(case: Case) -> Case:
-    """The case without the variants that need more than its own material: making that takes minutes."""
-    return dataclasses.replace(case, variants=tuple(variant for variant in case.variants if not variant.needs))
+def for_quick_look(case: Case) -> Case:
+    """The case without the variants that take long to start, or need more than its own material, which does too."""
+    quick = tuple(variant for variant in case.variants if variant.in_quick_look and not variant.needs)
+    return dataclasses.replace(case, variants=quick)
 
 
 def check_differences(differences: dict[str, float]) -> None:

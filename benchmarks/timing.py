@@ -44,6 +44,8 @@ class Variant:
     """Run the operation once before it counts. False: ``start`` has warmed up with less than that."""
     needs: tuple[str, ...] = ()
     """Pieces of the material beside those of the case; with any, it is left out of a quick look."""
+    in_quick_look: bool = True
+    """False: it is left out of a quick look, since its start takes as long as all others together."""
 
 
 @dataclass(frozen=True)

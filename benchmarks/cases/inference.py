@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from cmpc.segmenter import Segmenter
 
 NAIVE = "naive, fp32"
+NAIVE_COMPILED = "naive, fp32, torch.compile"
 ENGINES: tuple[tuple[EngineName, Precision], ...] = (
     ("torch", "fp32"),
     ("torch", "bf16"),
@@ -102,12 +103,15 @@ def batch_of_images(material: Material, *, engine: EngineName, precision: Precis
     return lambda: segmenter.predict_batch(photos, [EXPRESSION] * len(photos))
 
 
-def naive_expression(material: Material) -> Callable[[], object]:
-    """One expression through the whole naive network, which is what every expression costs it."""
+def naive_expression(material: Material, *, compiled: bool = False) -> Callable[[], object]:
+    """One expression through the whole naive network, which is what every expression costs it; as it is, or compiled,
+    which is one more line."""
     from benchmarks.naive_segmenter import NaiveSegmenter
     from cmpc.data.images import read_image
 
     segmenter = NaiveSegmenter(material.model("paper"))
+    if compiled:
+        segmenter.network.compile()
     pixels = read_image(material.photo_files()[0])
     return lambda: segmenter.predict(pixels, EXPRESSION)
 
@@ -121,6 +125,9 @@ def _case(
     engines: tuple[tuple[EngineName, Precision], ...] = ENGINES,
 ) -> Case:
     variants = [Variant(NAIVE, naive_expression)]
+    if name == "first":
+        compiled = partial(naive_expression, compiled=True)
+        variants.append(Variant(NAIVE_COMPILED, compiled, in_quick_look=False))
     variants += [
         Variant(
             ours(engine, precision),

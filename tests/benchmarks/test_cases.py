@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from benchmarks.cases import CASES
-from benchmarks.cases.inference import EXPRESSIONS, NAIVE, load_segmenter
+from benchmarks.cases.inference import EXPRESSIONS, NAIVE, NAIVE_COMPILED, load_segmenter
 from benchmarks.material import Material
 from benchmarks.naive_segmenter import difference_from_ours
 from benchmarks.timing import Case, Variant, run_case
@@ -24,7 +24,7 @@ NEITHER_EXPORT_NOR_PROGRAM = [
     (case, variant)
     for case in CASES.values()
     for variant in case.variants
-    if not case.in_processes and (case.baseline != NAIVE or variant.name in (NAIVE, "torch, fp32"))
+    if not case.in_processes and (case.baseline != NAIVE or variant.name in (NAIVE, NAIVE_COMPILED, "torch, fp32"))
 ]
 """Engines other than PyTorch have tests of their own; programs are tested below."""
 
@@ -42,7 +42,11 @@ def threads_as_before() -> Iterator[None]:
     NEITHER_EXPORT_NOR_PROGRAM,
     ids=[f"{case.name}-{variant.name}" for case, variant in NEITHER_EXPORT_NOR_PROGRAM],
 )
-def test_variant_can_be_repeated(case: Case, variant: Variant, material: Material) -> None:
+def test_variant_can_be_repeated(
+    case: Case, variant: Variant, material: Material, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compile_module = torch.nn.Module.compile
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda part: compile_module(part, backend="eager"))
     operation = variant.start(material)
     operation()
     operation()

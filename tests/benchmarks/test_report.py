@@ -10,7 +10,7 @@ from benchmarks.cases import CASES
 from benchmarks.cases.inference import NAIVE
 from benchmarks.report import case_table, fill, tables, write_page
 from benchmarks.results import Results
-from benchmarks.run import Options, chosen_cases, main, without_exports
+from benchmarks.run import Options, chosen_cases, main, for_quick_look
 from benchmarks.targets import verdicts
 from benchmarks.timing import CaseResult, VariantResult
 from cmpc.errors import UsageError, UserError
@@ -126,8 +126,8 @@ def test_unknown_case_is_refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest
     assert "there is no case 'second'" in capsys.readouterr().err
 
 
-def test_quick_look_takes_no_exports() -> None:
-    names = [variant.name for variant in without_exports(CASES["first"]).variants]
+def test_quick_look_takes_no_exports_and_no_compiler() -> None:
+    names = [variant.name for variant in for_quick_look(CASES["first"]).variants]
     assert names == [NAIVE, "torch, fp32", "torch, bf16"]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from typing import Literal
 
 import numpy as np
 import torch
@@ -35,7 +36,7 @@ class TorchEngine:
         network: ReferringNetwork | Callable[[], ReferringNetwork],
         *,
         precision: Precision = "fp32",
-        record: Record | None = None,
+        record: Record | Literal["auto"] | None = "auto",
     ) -> None:
         """
         Args:
@@ -43,8 +44,8 @@ class TorchEngine:
                 plain network is needed. That spares the memory of the weights that the lean form holds in another order
                 or precision.
             precision: ``fp32``, or ``bf16`` for devices that have such numbers: half the memory, about three digits.
-            record: how the kernels of small calls are recorded, to be started together; None: as CUDA graphs on a GPU
-                of NVIDIA, not at all elsewhere.
+            record: how the kernels of small calls are recorded, to be started together; None: not at all; auto: as CUDA
+                graphs on a GPU of NVIDIA, not at all elsewhere.
 
         Raises:
             UsageError: the precision is int8.
@@ -83,8 +84,8 @@ class TorchEngine:
         self._leaves_holes = precision == "fp32" and self._images_at_once == 1
         if self._network is None:
             give_back_unused_memory()
-        if record is None and self.device.type == "cuda":
-            record = record_cuda_graph
+        if record == "auto":
+            record = record_cuda_graph if self.device.type == "cuda" else None
         self._encode_small = record and RecordedFunction(self._encode, record)
         self._comprehend_small = record and RecordedFunction(self._comprehend, record)
 
