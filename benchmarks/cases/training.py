@@ -51,11 +51,14 @@ def load_batch(material: Material, model: CMPC, images: int, expressions: int) -
     return collate([data[Visit(0, number, 0, images * expressions)] for number in range(images)])
 
 
-def our_step(material: Material, *, preset: str, images: int, expressions: int) -> Callable[[], object]:
-    """A step as ``cmpc train --recipe paper`` makes it; an image's expressions share a batch."""
+def our_step(
+    material: Material, *, preset: str, images: int, expressions: int, compiled: bool = False
+) -> Callable[[], object]:
+    """A step as ``cmpc train --recipe paper`` makes it, or with ``--compile``; an image's expressions share a batch."""
     import torch
 
     from cmpc.devices import expressions_at_once
+    from cmpc.training.compilation import compile_parts
     from cmpc.training.losses import PaperLoss
     from cmpc.training.objective import Objective
     from cmpc.training.optimizers import paper_optimizer
@@ -63,6 +66,8 @@ def our_step(material: Material, *, preset: str, images: int, expressions: int) 
     model = network_to_train(material, preset)
     at_once = expressions_at_once(model.config, torch.device("cpu"))
     objective = Objective(model, PaperLoss(), weight_decay=5e-4, device_count=1, expressions_at_once=at_once).train()
+    if compiled:
+        compile_parts(model)
     optimizer = paper_optimizer(model, learning_rate=2.5e-4)
     batch = load_batch(material, model, images, expressions)
 
@@ -91,6 +96,9 @@ def _case(name: str, preset: str, batches: dict[str, tuple[int, int]]) -> Case:
     for title, (images, expressions) in batches.items():
         start = partial(our_step, preset=preset, images=images, expressions=expressions)
         variants.append(Variant(title, start, units=images * expressions))
+    title, (images, expressions) = list(batches.items())[-1]
+    compiled = partial(our_step, preset=preset, images=images, expressions=expressions, compiled=True)
+    variants.append(Variant(f"{title}, `--compile`", compiled, units=images * expressions, in_quick_look=False))
     return Case(
         name,
         f"Training step, `{preset}`",

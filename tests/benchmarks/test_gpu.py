@@ -11,13 +11,16 @@ import torch
 
 from benchmarks.gpu.__main__ import Options, add_runs, measure, run
 from benchmarks.gpu.clock import Measurement, matrix_speed
-from benchmarks.gpu.report import GpuResults, tables
+from benchmarks.gpu.report import SCHEDULE, GpuResults, tables
+from benchmarks.gpu.steps import training_steps
 from benchmarks.gpu.training_runs import KINDS, TrainingRun
 from benchmarks.material import Material
 from benchmarks.report import write_places
 from cmpc.errors import UsageError, UserError
+from cmpc.models import CMPC, preset
 from networks import tiny_config
 
+PAGE = Path(__file__).parents[2] / "docs" / "performance.md"
 OPTIONS = Options(device="cpu", precisions=("fp32",), rounds=2, images=(1, 2), expressions=2, matrix=64, steps=10)
 
 
@@ -98,11 +101,24 @@ def test_options_and_devices_that_are_not_there_are_named() -> None:
 
 def test_page_of_the_documentation_has_a_place_for_a_gpu(tmp_path: Path, results: GpuResults) -> None:
     page = tmp_path / "performance.md"
-    page.write_bytes((Path(__file__).parents[2] / "docs" / "performance.md").read_bytes())
+    page.write_bytes(PAGE.read_bytes())
     write_places(page, {"gpu": tables(results)})
     inside = re.search(r"<!-- begin gpu -->\n(.*)<!-- end gpu -->", page.read_text(), re.DOTALL)
     assert inside is not None
     assert inside[1] == tables(results)
+
+
+@pytest.mark.parametrize(("expressions", "operations"), [(1, 486), (4, 256)])
+def test_page_says_what_an_expression_takes(expressions: int, operations: int) -> None:
+    """10^9 operations of a training step for each expression; counted, without computing anything."""
+    device = torch.device("meta")
+    with device:
+        model = CMPC(preset("paper"))
+    step = training_steps(model, device, "fp32", 2, expressions)[0]
+    assert round(step.operations / step.expressions / 1e9) == operations
+    per_second = operations * 1e9 * SCHEDULE / (45 * 60)
+    assert f"{operations} GFLOP" in PAGE.read_text()
+    assert f"{per_second / 1e12:.0f} TFLOP/s" in PAGE.read_text()
 
 
 def test_matrix_product_has_a_speed() -> None:

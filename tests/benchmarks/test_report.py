@@ -10,7 +10,7 @@ from benchmarks.cases import CASES
 from benchmarks.cases.inference import NAIVE
 from benchmarks.report import case_table, fill, tables, write_page
 from benchmarks.results import Results
-from benchmarks.run import Options, chosen_cases, main, for_quick_look
+from benchmarks.run import Options, chosen_cases, for_quick_look, main
 from benchmarks.targets import verdicts
 from benchmarks.timing import CaseResult, VariantResult
 from cmpc.errors import UsageError, UserError

@@ -65,6 +65,7 @@ def tokens_of(*words: int, seed: int = 0) -> np.ndarray:
     return tokens
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CONFIGURATIONS)
 def test_recorded_calls_give_the_answers_of_plain_ones(name: str) -> None:
     network = build(CONFIGURATIONS[name])

@@ -52,6 +52,7 @@ def test_compiled_network_trains_as_the_plain_one(
     assert names[0] == names[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["paper", "parts of the model that ships", "recurrent refinement network"])
 def test_compiled_parts_give_the_numbers_of_the_network(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """What ``torch.compile`` takes from the network, run without a compiler: that is what a release of PyTorch, or a

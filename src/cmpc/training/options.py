@@ -149,8 +149,7 @@ class TrainingOptions:
     log_every: int = 20
     """Steps between log entries."""
     compile: bool = False
-    """Compile the network by torch.compile, which takes some minutes when the run starts. It is meant for long runs on
-    GPUs; on processors it saves nothing."""
+    """Compile the network by torch.compile: a minute or more when the run starts, faster steps for a large network."""
     deterministic: bool = True
     """On GPUs use algorithms that give the same bits each time, which --resume needs; somewhat slower."""
 
