@@ -55,6 +55,16 @@ def test_square_is_that_of_the_cpu_within_a_grey_level(
 
 
 @pytest.mark.parametrize("resize", RULES)
+def test_nothing_waits_for_the_device(resize: Resize) -> None:
+    """Meta tensors have a shape and no content: reading a number of the photo's would fail."""
+    colours = Augmentation().draw_colours(np.random.default_rng(0))
+    view = View((-10, 20, 150, 150), True, colours)  # a part that is enlarged, and reaches beyond the photo
+    photo = torch.empty(300, 400, 3, dtype=torch.uint8, device="meta")
+    square = render(photo, view, ImageConfig(size=320, resize=resize))
+    assert (square.device.type, tuple(square.shape)) == ("meta", (320, 320, 3))
+
+
+@pytest.mark.parametrize("resize", RULES)
 @pytest.mark.parametrize(("height", "width"), [(480, 640), (427, 640), (375, 500)])
 def test_only_values_halfway_between_two_levels_differ(height: int, width: int, resize: Resize) -> None:
     photo, image = photo_of(height, width, 1), ImageConfig(size=320, resize=resize)
