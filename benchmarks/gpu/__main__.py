@@ -51,7 +51,7 @@ class Options:
     expressions: int = 4
     """Expressions about each image."""
     steps: int = 40
-    """Steps of each run of cmpc train, for the last of --images; 0 for no runs. They are runs of paper."""
+    """Steps of each run of cmpc train, for the last of --images; 0 for no runs."""
     matrix: int = 8192
     """Side of the matrices whose product stands for what the card can do."""
     out: Path | None = None
@@ -118,6 +118,7 @@ def add_runs(results: GpuResults, options: Options, material: Material, accelera
         run = training_run(
             material,
             kind,
+            preset=options.preset,
             accelerator=accelerator,
             precision=options.precisions[-1],
             images=options.images[-1],

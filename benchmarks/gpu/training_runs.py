@@ -45,17 +45,19 @@ def training_run(
     material: Material,
     kind: str,
     *,
+    preset: str,
     accelerator: str,
     precision: Precision,
     images: int,
     expressions: int,
     steps: int,
 ) -> TrainingRun:
-    """Trains ``paper`` of the material for some steps, by the published recipe, on 640 x 480 JPEGs.
+    """Trains a network of the material for some steps, by the published recipe, on 640 x 480 JPEGs.
 
     Args:
         material: with models, photos and dataset.
         kind: one of ``KINDS``.
+        preset: ``paper`` or ``small``.
         accelerator: ``cuda`` or ``cpu``.
         precision: numbers to compute with.
         images: in a step.
@@ -69,7 +71,7 @@ def training_run(
         out = Path(temporary) / "run"
         arguments = [
             *("-m", "cmpc", "train", "--data", str(material.dataset), "--train-split", "val", "--out", str(out)),
-            *("--initial-model", str(material.model("paper")), "--recipe", "paper", "--validate-every", "0"),
+            *("--initial-model", str(material.model(preset)), "--recipe", "paper", "--validate-every", "0"),
             *("--accelerator", accelerator, "--devices", "1", "--precision", "32" if precision == "fp32" else "bf16"),
             *("--batch-images", str(images), "--expressions-per-image", str(expressions)),
             *("--steps", str(steps), "--log-every", str(LOG_EVERY), *KINDS[kind]),
