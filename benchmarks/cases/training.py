@@ -17,18 +17,14 @@ NAIVE = "naive, 1 expression"
 ONE = "1 image, 1 expression"
 
 
-def network_to_train(material: Material, preset: str) -> CMPC:
-    """The network with what the recipe trains, in training mode."""
+def load_network(material: Material, preset: str) -> CMPC:
+    """The network of a preset."""
     from cmpc.model_folder import load_model_folder
     from cmpc.models import CMPC
-    from cmpc.training.optimizers import freeze_backbone
 
     model = load_model_folder(material.model(preset)).model
     assert isinstance(model, CMPC)
-    model.requires_grad_(True)
-    model.language.lstm.get_parameter("bias_hh_l0").requires_grad_(False)
-    freeze_backbone(model, tune=False)
-    return model.train()
+    return model
 
 
 def load_batch(material: Material, model: CMPC, images: int, expressions: int) -> Batch:
@@ -55,36 +51,19 @@ def our_step(
     material: Material, *, preset: str, images: int, expressions: int, compiled: bool = False
 ) -> Callable[[], object]:
     """A step as ``cmpc train --recipe paper`` makes it, or with ``--compile``; an image's expressions share a batch."""
-    import torch
+    from benchmarks.training_step import training_step
 
-    from cmpc.devices import expressions_at_once
-    from cmpc.training.compilation import compile_parts
-    from cmpc.training.losses import PaperLoss
-    from cmpc.training.objective import Objective
-    from cmpc.training.optimizers import paper_optimizer
-
-    model = network_to_train(material, preset)
-    at_once = expressions_at_once(model.config, torch.device("cpu"))
-    objective = Objective(model, PaperLoss(), weight_decay=5e-4, device_count=1, expressions_at_once=at_once).train()
-    if compiled:
-        compile_parts(model)
-    optimizer = paper_optimizer(model, learning_rate=2.5e-4)
-    batch = load_batch(material, model, images, expressions)
-
-    def step() -> None:
-        objective(batch)["loss"].backward()
-        optimizer.step()
-        optimizer.zero_grad()
-
-    return step
+    model = load_network(material, preset)
+    return training_step(model, load_batch(material, model, images, expressions), compiled=compiled)
 
 
 def naive_step(material: Material, *, preset: str) -> Callable[[], object]:
     """A step as the original makes it."""
     from benchmarks.naive_training import NaiveTraining
+    from benchmarks.training_step import let_published_parts_train
     from cmpc.data.pixels import PixelNormalisation
 
-    model = network_to_train(material, preset)
+    model = let_published_parts_train(load_network(material, preset))
     training = NaiveTraining(model)
     batch = load_batch(material, model, 1, 1)
     image = PixelNormalisation(model.config.image)(batch.images)

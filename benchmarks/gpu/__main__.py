@@ -4,7 +4,7 @@ python -m benchmarks.gpu --out gpu.json --docs docs/performance.md
 
 Everything is made here: weights, pixels, words and photos. Prints Markdown tables: images and expressions a second,
 share of the speed that a large matrix product reaches on the same card, the projected time of the original's schedule,
-and what a training step spends its time on. It takes some ten minutes.
+and what a training step spends its time on.
 """
 
 from __future__ import annotations

@@ -5,7 +5,6 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Literal
 
@@ -124,13 +123,11 @@ def count_operations(run: Callable[[], object]) -> float:
 
 
 def matrix_speed(device: torch.device, side: int, precision: Precision, rounds: int) -> float:
-    """Operations a second of a square matrix product: what the card can do in practice. fp32 is without TF32."""
+    """Operations a second of a square matrix product: what the card can do in practice.
+
+    In fp32 it is without TF32, which convolutions use on cards of NVIDIA: their share of it may be more than all.
+    """
     kind = torch.bfloat16 if precision == "bf16" else torch.float32
     left, right = (torch.randn(side, side, device=device, dtype=kind) for _ in range(2))
     seconds = [seconds_of(lambda: left @ right, device) for _ in range(WARM_UPS + rounds)]
     return 2 * side**3 / min(seconds[WARM_UPS:])
-
-
-def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[object]:
-    """Where training computes in bf16; weights stay in fp32."""
-    return torch.autocast(device.type, torch.bfloat16) if precision == "bf16" else nullcontext()

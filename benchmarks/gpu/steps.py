@@ -10,18 +10,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from benchmarks.gpu.clock import Precision, Step, autocast, count_operations
+from benchmarks.gpu.clock import Precision, Step, count_operations
 from benchmarks.naive_network import NaiveNetwork
+from benchmarks.training_step import autocast, training_step
 from cmpc.data.dataset import Batch
 from cmpc.data.pixels import PixelNormalisation
-from cmpc.devices import channels_last_pays
 from cmpc.engines.cuda_graphs import Record
 from cmpc.engines.torch_engine import TorchEngine
 from cmpc.models import CMPC, ModelConfig
-from cmpc.training.compilation import compile_parts
-from cmpc.training.losses import PaperLoss
-from cmpc.training.objective import Objective
-from cmpc.training.optimizers import freeze_backbone, paper_optimizer
 
 WORDS = 9
 
@@ -67,36 +63,16 @@ def training_steps(
     The backbone of ``paper`` is frozen.
     """
     batch = random_batch(model.config, images, expressions).to(device)
-    plain = _training(copy.deepcopy(model), batch, precision)
-    compiled_model = copy.deepcopy(model)
-    compile_parts(compiled_model)
-    compiled = _training(compiled_model, batch, precision)
+    plain, compiled = (
+        training_step(copy.deepcopy(model), batch, bf16=precision == "bf16", compiled=compiled)
+        for compiled in (False, True)
+    )
     operations = count_operations(plain)
     described = (precision, images, images * expressions)
     return [
         Step(TRAINING, PLAIN, *described, plain, operations),
         Step(TRAINING, COMPILED, *described, compiled, operations),
     ]
-
-
-def _training(model: CMPC, batch: Batch, precision: Precision) -> Callable[[], object]:
-    device = batch.images.device
-    model.requires_grad_(True)
-    model.language.lstm.get_parameter("bias_hh_l0").requires_grad_(False)
-    freeze_backbone(model, tune=False)
-    if channels_last_pays(device):
-        model.backbone.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    objective = Objective(model, PaperLoss(), weight_decay=5e-4, device_count=1).to(device).train()
-    optimizer = paper_optimizer(model, learning_rate=2.5e-4)
-
-    def step() -> None:
-        with autocast(device, precision):
-            loss = objective(batch)["loss"]
-        loss.backward()
-        optimizer.step()
-        optimizer.zero_grad()
-
-    return step
 
 
 def segmenting_steps(model: CMPC, precision: Precision, images: int, expressions: int) -> list[Step]:
@@ -144,7 +120,7 @@ def _naive(
     @torch.inference_mode()
     def ask() -> object:
         images = normalise(torch.from_numpy(pixels).to(device))
-        with autocast(device, precision):
+        with autocast(device, bf16=precision == "bf16"):
             return network(images, torch.from_numpy(tokens).to(device)).logits.float().cpu().numpy()
 
     return ask

@@ -19,6 +19,7 @@ from benchmarks.timing import Case, Variant, run_case
 from cmpc.data.images import read_image
 from cmpc.data.schema import PreparedDataset
 from cmpc.errors import UserError
+from compiling import compiled_by
 
 NEITHER_EXPORT_NOR_PROGRAM = [
     (case, variant)
@@ -42,12 +43,9 @@ def threads_as_before() -> Iterator[None]:
     NEITHER_EXPORT_NOR_PROGRAM,
     ids=[f"{case.name}-{variant.name}" for case, variant in NEITHER_EXPORT_NOR_PROGRAM],
 )
-def test_variant_can_be_repeated(
-    case: Case, variant: Variant, material: Material, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    compile_module = torch.nn.Module.compile
-    monkeypatch.setattr(torch.nn.Module, "compile", lambda part: compile_module(part, backend="eager"))
-    operation = variant.start(material)
+def test_variant_can_be_repeated(case: Case, variant: Variant, material: Material) -> None:
+    with compiled_by("eager"):
+        operation = variant.start(material)
     operation()
     operation()
 

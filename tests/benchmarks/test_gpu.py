@@ -18,6 +18,7 @@ from benchmarks.material import Material
 from benchmarks.report import write_places
 from cmpc.errors import UsageError, UserError
 from cmpc.models import CMPC, preset
+from compiling import compiled_by
 from networks import tiny_config
 
 PAGE = Path(__file__).parents[2] / "docs" / "performance.md"
@@ -27,12 +28,8 @@ OPTIONS = Options(device="cpu", precisions=("fp32",), rounds=2, images=(1, 2), e
 @pytest.fixture(scope="module")
 def results() -> GpuResults:
     """Without a compiler: what a step computes is the same."""
-    compile_module = torch.nn.Module.compile
-    patch = pytest.MonkeyPatch()
-    patch.setattr(torch.nn.Module, "compile", lambda part: compile_module(part, backend="eager"))
-    measured = measure(OPTIONS, tiny_config(30), torch.device("cpu"), lambda text: None)
-    patch.undo()
-    return measured
+    with compiled_by("eager"):
+        return measure(OPTIONS, tiny_config(30), torch.device("cpu"), lambda text: None)
 
 
 def test_every_work_is_measured_in_every_way(results: GpuResults) -> None:

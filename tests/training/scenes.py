@@ -1,7 +1,8 @@
-"""Drawn scenes with expressions, a network that trains in seconds, and training in a process of its own."""
+"""Drawn scenes with expressions, a network that trains in seconds, training in a process of its own, what it logged."""
 
 from __future__ import annotations
 
+import csv
 import dataclasses
 import os
 import subprocess
@@ -55,6 +56,15 @@ def train_process(arguments: Sequence[str | Path], *, launcher: Sequence[str] = 
         stderr=subprocess.STDOUT,
         start_new_session=True,
     )
+
+
+def losses(run: Path) -> list[list[float]]:
+    """Loss, its parts and IoU of each logged step."""
+    with (run / "training.csv").open() as file:
+        return [
+            [float(value) for name, value in row.items() if name not in ("images_per_second", "seconds")]
+            for row in csv.DictReader(file)
+        ]
 
 
 def write_scenes(folder: Path) -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 
 import pytest
@@ -18,17 +17,9 @@ from cmpc.training.fabric import use_deterministic_algorithms
 from cmpc.training.interruption import Interruption
 from cmpc.training.options import TrainingOptions
 from cmpc.training.recipe import train
+from compiling import compiled_by
 from engines.configurations import CONFIGURATIONS, build
-from training.scenes import QUICK_RUN, train_process
-
-
-def losses(run: Path) -> list[list[float]]:
-    """Loss, its parts and IoU of each step."""
-    with (run / "training.csv").open() as file:
-        return [
-            [float(value) for name, value in row.items() if name not in ("images_per_second", "seconds")]
-            for row in csv.DictReader(file)
-        ]
+from training.scenes import QUICK_RUN, losses, train_process
 
 
 @pytest.mark.slow
@@ -54,14 +45,13 @@ def test_compiled_network_trains_as_the_plain_one(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["paper", "parts of the model that ships", "recurrent refinement network"])
-def test_compiled_parts_give_the_numbers_of_the_network(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_compiled_parts_give_the_numbers_of_the_network(name: str) -> None:
     """What ``torch.compile`` takes from the network, run without a compiler: that is what a release of PyTorch, or a
     change of ours, breaks."""
     config = CONFIGURATIONS[name]
     plain, compiled = build(config), build(config)
-    compile_module = torch.nn.Module.compile
-    monkeypatch.setattr(torch.nn.Module, "compile", lambda part: compile_module(part, backend="aot_eager"))
-    compile_parts(compiled)
+    with compiled_by("aot_eager"):
+        compile_parts(compiled)
     assert list(compiled.state_dict()) == list(plain.state_dict())
     torch._dynamo.reset()
     counters.clear()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import shutil
 from pathlib import Path
 
@@ -12,18 +11,9 @@ import torch
 from cmpc.errors import UsageError
 from cmpc.training.options import TrainingOptions
 from cmpc.training.recipe import train
-from training.scenes import QUICK_RUN, train_process
+from training.scenes import QUICK_RUN, losses, train_process
 
 TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m")
-
-
-def losses(run: Path) -> list[list[float]]:
-    """Loss, its parts and IoU of each step."""
-    with (run / "training.csv").open() as file:
-        return [
-            [float(value) for name, value in row.items() if name not in ("images_per_second", "seconds")]
-            for row in csv.DictReader(file)
-        ]
 
 
 @pytest.mark.slow

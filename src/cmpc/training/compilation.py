@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from cmpc.errors import UsageError
-from cmpc.models import ReferringNetwork
+from cmpc.models import CMPC, ReferringNetwork
 
 
 def compile_parts(model: ReferringNetwork) -> None:
@@ -18,14 +18,12 @@ def compile_parts(model: ReferringNetwork) -> None:
     Args:
         model: the network; it gives the same numbers but for rounding.
     """
-    parts = (
-        model.backbone,
-        *_children(model, "levels"),
-        *_children(model, "exchange"),
-        *(part for part in (model.second_look, model.selection, model.conv_lstm, model.refinement) if part is not None),
-    )
-    for part in parts:
-        part.compile()
+    parts: list[nn.Module | None] = [model.backbone, model.second_look, model.selection]
+    if isinstance(model, CMPC):
+        parts += [*model.levels.values(), *model.exchange]
+    for part in (*parts, model.conv_lstm, model.refinement):
+        if part is not None:
+            part.compile()
 
 
 def check_compiler(device: torch.device) -> None:
@@ -47,8 +45,3 @@ def check_compiler(device: torch.device) -> None:
             f"--compile needs what torch.compile works with on {device.type}, a C++ compiler or Triton, and that fails "
             f"here: leave --compile out ({reason})."
         ) from None
-
-
-def _children(model: nn.Module, name: str) -> list[nn.Module]:
-    """The members of a module list or dictionary of the network; none where it has no such thing."""
-    return list(getattr(model, name, nn.Module()).children())
