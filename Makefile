@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 help:
 	@echo "make demo   see it work: writes pictures into demo/"
 	@echo "make test   run all tests, the slow ones too"
-	@echo "make lint   ruff and mypy"
+	@echo "make lint   ruff, mypy and the order of imports"
 	@echo "make bench  measure speed and memory; renews docs/performance.md"
 	@echo "make weights  train the model that ships, from nothing (hours)"
 	@echo "make docs   build the documentation into site/"
@@ -32,6 +32,7 @@ lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
 
 bench: install
 	$(BIN)/python -m benchmarks.run --out benchmarks/results.json --docs docs/performance.md

@@ -28,7 +28,7 @@ def main() -> None:
     for _ in range(options.rounds + 1):
         start = time.process_time()
         for index in range(options.images):
-            image = make_sample(0, "train", index, options.size).rendering.image
+            image = make_sample(0, "train", index, options.size).rendering.pixels
             cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 92])
         speeds.append(options.images / (time.process_time() - start))
     counted = speeds[1:]

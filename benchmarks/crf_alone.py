@@ -21,7 +21,7 @@ SIZE = 320
 
 
 def main(data: str, split: str, images: int) -> None:
-    """Refines all masks.
+    """Refines all masks and prints how many.
 
     Raises:
         UserError: the package of the CRF is not installed.
@@ -29,10 +29,13 @@ def main(data: str, split: str, images: int) -> None:
     require_crf()
     dataset = PreparedDataset.open(data)
     random = np.random.default_rng(0)
+    masks = 0
     for samples in samples_by_image(dataset.read(split))[:images]:
-        photo = letterbox_image(dataset.read_image(samples[0].row), SIZE, "original")
+        square = letterbox_image(dataset.read_image(samples[0].row), SIZE, "original")
         for _ in samples:
-            refine(random.random((SIZE, SIZE), dtype=np.float32), photo)
+            refine(random.random((SIZE, SIZE), dtype=np.float32), square)
+            masks += 1
+    print(f"{masks} masks refined")
 
 
 if __name__ == "__main__":

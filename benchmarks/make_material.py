@@ -20,7 +20,8 @@ from cmpc.data.vocabulary import EOS, GO, PAD, UNKNOWN, Vocabulary
 from cmpc.errors import UserError
 from cmpc.files import atomic_folder
 from cmpc.model_folder import save_model_folder
-from cmpc.models import CMPC, ModelConfig, preset
+from cmpc.models.config import ModelConfig, preset
+from cmpc.models.paper.cmpc import CMPC
 
 PHOTOS = 64
 HEIGHT, WIDTH = 480, 640
@@ -90,8 +91,8 @@ def make_model(folder: Path, config: ModelConfig) -> None:
             if name.endswith("bn3.weight"):  # else each of the 33 blocks doubles the variance
                 value.fill_(0.2)
     words = [PAD, GO, EOS, UNKNOWN, *WORDS]
-    words += [f"word{number}" for number in range(config.vocabulary_size - len(words))]
-    save_model_folder(folder, model, Vocabulary(tuple(words[: config.vocabulary_size])))
+    words += [f"word{number}" for number in range(config.text.vocabulary_size - len(words))]
+    save_model_folder(folder, model, Vocabulary(tuple(words[: config.text.vocabulary_size])))
 
 
 def make_photos(folder: Path) -> None:

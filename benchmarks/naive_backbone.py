@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cmpc.models.config import BackboneConfig
+from cmpc.models.backbones.deeplab_resnet import EPSILON
+from cmpc.models.config import DeepLabResNetConfig
 
 
 class NaiveBottleneck(nn.Module):
@@ -36,15 +37,15 @@ class NaiveBottleneck(nn.Module):
 class NaiveDeepLab(nn.Module):
     """The backbone of the ``paper`` preset, TensorFlow's SAME padding included. It is never trained."""
 
-    def __init__(self, config: BackboneConfig) -> None:
+    def __init__(self, config: DeepLabResNetConfig) -> None:
         """
         Raises:
             ValueError: the configuration is not that of the original.
         """
         super().__init__()
-        if config.stride_in != "1x1" or not config.tensorflow_padding:
+        if config.convention != "caffe":
             raise ValueError("the original's backbone strides in the 1x1 convolution and pads as TensorFlow does")
-        epsilon = config.norm_epsilon
+        epsilon = EPSILON[config.convention]
         self.conv1 = nn.Conv2d(3, 64, 7, stride=2, bias=False)
         self.bn1 = nn.BatchNorm2d(64, eps=epsilon)
         channels, stages = 64, []

@@ -17,9 +17,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmarks.naive_backbone import NaiveDeepLab
-from cmpc.models import CMPC, LEVELS, ModelConfig
-from cmpc.models.backbone import CompactBackbone
+from cmpc.conventions import LEVELS
+from cmpc.models.backbones.compact import CompactBackbone
+from cmpc.models.config import GroundedConfig, ModelConfig
 from cmpc.models.grid import POSITION_CHANNELS, cell_positions
+from cmpc.models.paper.cmpc import CMPC
 from cmpc.models.refinement import Refinement
 
 _HEAD = re.compile(r"\.entity_perception\.(visual|language)\.(\d+)\.")
@@ -65,13 +67,13 @@ class NaiveLanguage(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.scale = config.feature_scale
-        self.embedding = nn.Embedding(config.vocabulary_size, config.embedding_channels)
-        units = config.word_channels // 2 if config.both_directions else config.word_channels
-        self.lstm = nn.LSTMCell(config.embedding_channels, units)
-        self.reverse_lstm = nn.LSTMCell(config.embedding_channels, units) if config.both_directions else None
-        self.word_type_hidden = nn.Conv2d(config.word_channels, config.word_type_channels, 1)
-        self.word_type = nn.Conv2d(config.word_type_channels, 4, 1)
+        self.scale = config.network.feature_scale
+        self.embedding = nn.Embedding(config.text.vocabulary_size, config.text.embedding_channels)
+        units = config.text.word_channels // 2 if config.text.both_directions else config.text.word_channels
+        self.lstm = nn.LSTMCell(config.text.embedding_channels, units)
+        self.reverse_lstm = nn.LSTMCell(config.text.embedding_channels, units) if config.text.both_directions else None
+        self.word_type_hidden = nn.Conv2d(config.text.word_channels, config.network.word_type_channels, 1)
+        self.word_type = nn.Conv2d(config.network.word_type_channels, 4, 1)
 
     def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Word ids (1, N), none of them padding -> words (1, D, 1, N), relation (1, 1, N), and the sentence vectors of
@@ -94,10 +96,10 @@ class NaiveEntityPerception(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        channels, heads = config.multimodal_channels, range(config.fusion_heads)
-        self.scale = config.feature_scale
+        channels, heads = config.network.multimodal_channels, range(config.network.fusion_heads)
+        self.scale = config.network.feature_scale
         self.visual = nn.ModuleList(nn.Conv2d(channels + POSITION_CHANNELS, channels, 1) for _ in heads)
-        self.language = nn.ModuleList(nn.Conv2d(config.word_channels, channels, 1) for _ in heads)
+        self.language = nn.ModuleList(nn.Conv2d(config.text.word_channels, channels, 1) for _ in heads)
 
     def forward(self, features: Tensor, position: Tensor, sentence: Tensor) -> Tensor:
         """Lateral (1, C, h, w), position (1, 8, h, w), sentence (1, D, 1, 1) -> (1, C, h, w)."""
@@ -113,10 +115,10 @@ class NaiveReasoning(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        channels = config.multimodal_channels
-        self.scale = config.feature_scale
+        channels = config.network.multimodal_channels
+        self.scale = config.network.feature_scale
         self.project_cells = nn.Conv2d(channels, channels, 1)
-        self.project_words = nn.Conv2d(config.word_channels, channels, 1)
+        self.project_words = nn.Conv2d(config.text.word_channels, channels, 1)
         self.message_norm = JointLayerNorm(channels)
         self.update = nn.Conv2d(channels, channels, 1)
         self.update_norm = JointLayerNorm(channels)
@@ -138,8 +140,8 @@ class NaiveFusion(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        channels = 2 * config.multimodal_channels + config.word_channels + POSITION_CHANNELS
-        self.project = nn.Conv2d(channels, config.fusion_channels, 1)
+        channels = 2 * config.network.multimodal_channels + config.text.word_channels + POSITION_CHANNELS
+        self.project = nn.Conv2d(channels, config.network.fusion_channels, 1)
 
     def forward(self, entities: Tensor, graph: Tensor, sentence: Tensor, position: Tensor) -> Tensor:
         """(1, C, h, w) twice, (1, D, 1, 1), (1, 8, h, w) -> (1, F, h, w)."""
@@ -155,7 +157,7 @@ class NaiveLevel(nn.Module):
         self.entity_perception = NaiveEntityPerception(config)
         self.relation_reasoning = NaiveReasoning(config)
         self.fusion = NaiveFusion(config)
-        self.side_score = nn.Conv2d(config.fusion_channels, 1, 3, padding=1)
+        self.side_score = nn.Conv2d(config.network.fusion_channels, 1, 3, padding=1)
 
 
 class NaiveGlobalVector(nn.Module):
@@ -163,11 +165,11 @@ class NaiveGlobalVector(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        channels = config.fusion_channels
-        self.scale = config.feature_scale
+        channels = config.network.fusion_channels
+        self.scale = config.network.feature_scale
         self.key = nn.Conv2d(channels, channels, 1)
-        self.query = nn.Conv2d(config.word_channels, channels, 1)
-        self.project = nn.Conv2d(channels + config.word_channels, channels, 1)
+        self.query = nn.Conv2d(config.text.word_channels, channels, 1)
+        self.project = nn.Conv2d(channels + config.text.word_channels, channels, 1)
 
     def forward(self, features: Tensor, sentence: Tensor) -> Tensor:
         """(1, F, h, w), (1, D, 1, 1) -> (1, F, 1, 1)."""
@@ -182,8 +184,8 @@ class NaiveLevelExchange(nn.Module):
 
     def __init__(self, level: str, config: ModelConfig) -> None:
         super().__init__()
-        channels = config.fusion_channels
-        self.scale = config.feature_scale
+        channels = config.network.fusion_channels
+        self.scale = config.network.feature_scale
         others = [other for other in LEVELS if other != level]
         self.global_vector = NaiveGlobalVector(config)
         self.gate = nn.ModuleDict({other: nn.Conv2d(channels, channels, 1) for other in others})
@@ -214,7 +216,7 @@ class NaiveConvLSTMCell(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        channels, grid = config.fusion_channels, config.peephole_grid
+        channels, grid = config.network.fusion_channels, config.network.peephole_grid
         self.kernel = nn.Conv2d(2 * channels, 4 * channels, 1, bias=False)
         self.norm_content = JointLayerNorm(channels)
         self.norm_input = JointLayerNorm(channels)
@@ -262,30 +264,35 @@ class NaiveNetwork(nn.Module):
             ValueError: a part of the network is switched off: the original has no such switches.
         """
         super().__init__()
-        parts = (config.entity_perception, config.relation_reasoning, config.word_type_gating, config.conv_lstm)
-        if not all(parts) or config.grounded_reasoning:
+        parts = (
+            config.network.entity_perception,
+            config.network.relation_reasoning,
+            config.network.word_type_gating,
+            config.network.conv_lstm,
+        )
+        if not all(parts) or isinstance(config.network, GroundedConfig):
             raise ValueError("the naive network has the parts of the paper and no others")
         self.config = config
         paper = config.backbone.kind == "deeplab_resnet101"
         self.backbone = NaiveDeepLab(config.backbone) if paper else CompactBackbone(config.backbone)
         channels = dict(zip(LEVELS, config.backbone.channels[1:], strict=True))
         self.lateral = nn.ModuleDict(
-            {level: nn.Conv2d(channels[level], config.multimodal_channels, 1) for level in LEVELS}
+            {level: nn.Conv2d(channels[level], config.network.multimodal_channels, 1) for level in LEVELS}
         )
         self.language = NaiveLanguage(config)
         self.levels = nn.ModuleDict({level: NaiveLevel(config) for level in LEVELS})
-        self.exchange = nn.ModuleList(NaiveExchange(config) for _ in range(config.exchange_rounds))
+        self.exchange = nn.ModuleList(NaiveExchange(config) for _ in range(config.network.exchange_rounds))
         self.conv_lstm = NaiveConvLSTM(config)
         self.refinement: Refinement | None = None  # not of the original, so there is no naive one
-        if config.refinement_channels:
+        if config.network.refinement_channels:
             self.refinement = Refinement(
-                channels=config.fusion_channels,
-                detail_channels=config.backbone.channels[0],
-                refined_channels=config.refinement_channels,
+                channels=config.network.fusion_channels,
+                detail_channels=config.backbone.stages["c2"][0],
+                refined_channels=config.network.refinement_channels,
             )
-            self.score = nn.Conv2d(config.refinement_channels, 4, 3, padding=1)
+            self.score = nn.Conv2d(config.network.refinement_channels, 4, 3, padding=1)
         else:
-            self.score = nn.Conv2d(config.fusion_channels, 1, 3, padding=1)
+            self.score = nn.Conv2d(config.network.fusion_channels, 1, 3, padding=1)
 
     @staticmethod
     def of(network: CMPC) -> NaiveNetwork:
@@ -300,7 +307,7 @@ class NaiveNetwork(nn.Module):
             suffix = "_l0" if name.startswith(("language.lstm.", "language.reverse_lstm.")) else ""
             value = given[_HEAD.sub(r".entity_perception.\1.", name) + suffix]
             if head := _HEAD.search(name):
-                value = value.chunk(network.config.fusion_heads)[int(head[2])]
+                value = value.chunk(network.config.network.fusion_heads)[int(head[2])]
             state[name] = value.reshape(own.shape).clone()
         naive.load_state_dict(state, assign=True)
         return naive.eval()
@@ -314,14 +321,14 @@ class NaiveNetwork(nn.Module):
         stages = self.backbone(image)
         words, relation, entity_attribute, necessary = self.language(tokens)
         grid = stages["c3"].shape[2:]
-        position = cell_positions(*grid, device=image.device)[None]
+        position = cell_positions(*grid, device=image.device).mT.unflatten(1, grid)[None]
         fused, side_logits = {}, {}
         for level, module in self.levels.items():
             assert isinstance(module, NaiveLevel)
             lateral = self.lateral[level](stages[level])
             if lateral.shape[2:] != grid:
                 lateral = F.interpolate(lateral, size=grid, mode="bilinear", align_corners=False)
-            lateral = l2_norm(lateral, self.config.feature_scale)
+            lateral = l2_norm(lateral, self.config.network.feature_scale)
             entities = module.entity_perception(lateral, position, entity_attribute)
             graph = module.relation_reasoning(entities, words, relation)
             fused[level] = module.fusion(entities, graph, entity_attribute, position)
@@ -332,13 +339,14 @@ class NaiveNetwork(nn.Module):
         if self.refinement is None:
             scores = self.score(merged)
         else:
-            merged = self.refinement(merged, self.refinement.encode_image(stages["c2"]))
+            detail = self.refinement.encode_image(stages["c2"])
+            merged = self.refinement(merged.flatten(2).mT, detail, (grid[0], grid[1]))
             scores = F.pixel_shuffle(self.score(merged), 2)
         return NaiveOutput(self._upsample(scores, image), side_logits)
 
     def _upsample(self, scores: Tensor, image: Tensor) -> Tensor:
         """(1, 1, h, w) -> (1, H, W)."""
-        if self.config.upsampling == "bilinear":
+        if self.config.network.upsampling == "bilinear":
             return F.interpolate(scores, size=image.shape[2:], mode="bilinear", align_corners=False)[:, 0]
         for dim, pixels in ((2, image.shape[2]), (3, image.shape[3])):
             scores = legacy_bilinear(scores, dim, pixels)

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmarks.naive_network import NaiveNetwork
-from cmpc.models import CMPC
+from cmpc.models.paper.cmpc import CMPC
 
 
 class NaiveTraining:
@@ -49,8 +49,10 @@ class NaiveTraining:
             loss = loss + 0.0005 * kernel.square().sum() / 2
         return loss
 
-    def step(self, image: Tensor, tokens: Tensor, mask: Tensor) -> None:
-        """One step of training; arguments as ``loss``."""
+    def step(self, image: Tensor, tokens: Tensor, mask: Tensor) -> Tensor:
+        """One step of training; arguments as ``loss``, which it gives as it was before the step."""
         self.optimizer.zero_grad()
-        self.loss(image, tokens, mask).backward()
+        loss = self.loss(image, tokens, mask)
+        loss.backward()
         self.optimizer.step()
+        return loss.detach()

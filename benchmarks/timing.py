@@ -132,7 +132,7 @@ def run_case(case: Case, material: Material, rounds: int, say: Callable[[str], N
     with ExitStack() as stack:
         workers = []
         for variant, result in zip(case.variants, results, strict=True):
-            worker = stack.enter_context(_Worker(variant, material, case.in_processes))
+            worker = stack.enter_context(_Worker(variant, material, in_processes=case.in_processes))
             result.problem = worker.wait_until_ready()
             say(f"{case.name}: {variant.name}: {result.problem or 'ready'}")
             if result.problem is None:
@@ -183,10 +183,12 @@ def _add_ratios(case: Case, results: list[VariantResult]) -> None:
 class _Worker:
     """The process of one variant, as the process that measures sees it."""
 
-    def __init__(self, variant: Variant, material: Material, in_processes: bool) -> None:
+    def __init__(self, variant: Variant, material: Material, *, in_processes: bool) -> None:
         context = multiprocessing.get_context("spawn")
         self._connection, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(theirs, variant, material, in_processes))
+        self._process = context.Process(
+            target=_serve, args=(theirs, variant, material), kwargs={"in_processes": in_processes}
+        )
         self._process.start()
         theirs.close()
 
@@ -229,7 +231,7 @@ class _Worker:
         return answer
 
 
-def _serve(connection: Connection, variant: Variant, material: Material, in_processes: bool) -> None:
+def _serve(connection: Connection, variant: Variant, material: Material, *, in_processes: bool) -> None:
     """What the process of a variant does."""
     try:
         operation = variant.start(material)
@@ -238,7 +240,7 @@ def _serve(connection: Connection, variant: Variant, material: Material, in_proc
         connection.send(("ready", None))
         while True:
             if connection.recv() == "peak":
-                connection.send(("peak", _peak_bytes(in_processes)))
+                connection.send(("peak", _peak_bytes(of_children=in_processes)))
                 continue
             cpu, start = _cpu_seconds(), time.perf_counter()
             operation()
@@ -257,6 +259,6 @@ def _cpu_seconds() -> float:
     return times.user + times.system + times.children_user + times.children_system
 
 
-def _peak_bytes(of_children: bool) -> int:
+def _peak_bytes(*, of_children: bool) -> int:
     usage = resource.getrusage(resource.RUSAGE_CHILDREN if of_children else resource.RUSAGE_SELF)
     return usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)

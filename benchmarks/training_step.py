@@ -6,10 +6,11 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
+from torch import Tensor
 
 from cmpc.data.dataset import Batch
 from cmpc.devices import channels_last_pays, expressions_at_once
-from cmpc.models import CMPC
+from cmpc.models.paper.cmpc import CMPC
 from cmpc.training.compilation import compile_parts
 from cmpc.training.losses import PaperLoss
 from cmpc.training.objective import Objective
@@ -24,8 +25,8 @@ def let_published_parts_train(model: CMPC) -> CMPC:
     return model.train()
 
 
-def training_step(model: CMPC, batch: Batch, *, bf16: bool = False, compiled: bool = False) -> Callable[[], object]:
-    """Forward, backward and Adam with the published loss, again and again on one batch.
+def training_step(model: CMPC, batch: Batch, *, bf16: bool = False, compiled: bool = False) -> Callable[[], Tensor]:
+    """Forward, backward and Adam with the published loss, again and again on one batch; each step gives its loss.
 
     Args:
         model: the network, on the batch's device; its weights change.
@@ -33,7 +34,7 @@ def training_step(model: CMPC, batch: Batch, *, bf16: bool = False, compiled: bo
         bf16: compute in bf16 where that is enough; weights stay in fp32.
         compiled: as with ``--compile``.
     """
-    device = batch.images.device
+    device = batch.squares.device
     let_published_parts_train(model)
     if channels_last_pays(device):
         model.backbone.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -44,12 +45,13 @@ def training_step(model: CMPC, batch: Batch, *, bf16: bool = False, compiled: bo
     objective.to(device).train()
     optimizer = paper_optimizer(model, learning_rate=2.5e-4)
 
-    def step() -> None:
+    def step() -> Tensor:
         with autocast(device, bf16=bf16):
             loss = objective(batch)["loss"]
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()
+        return loss.detach()
 
     return step
 

@@ -38,10 +38,10 @@ def main() -> int:
         from rich.table import Table
 
         import cmpc
+        from cmpc.answers.results import write_results
         from cmpc.blocks.generate import make_sample
         from cmpc.explanation import save
         from cmpc.files import atomic_file
-        from cmpc.results import write_results
 
     torch.set_num_threads(min(4, torch.get_num_threads()))
     options.out.mkdir(parents=True, exist_ok=True)
@@ -53,13 +53,13 @@ def main() -> int:
     for index in range(SCENES):
         with timed(f"render {SCENES} scenes"):
             sample = make_sample(0, "test", index, SIZE)
-        pixels, name = sample.rendering.image, f"scene-{index + 1}"
+        pixels, name = sample.rendering.pixels, f"scene-{index + 1}"
         with atomic_file(options.out / f"{name}.png") as file:
             Image.fromarray(pixels).save(file)
         with timed(f"see {SCENES} scenes"):
             seen = segmenter.set_image(pixels)
         with timed("answer {} expressions"):
-            predictions = segmenter.predict(seen, [expression.text for expression in sample.expressions])
+            predictions = segmenter.predict([one.text for one in sample.expressions], image=seen)
         with timed("write the pictures"):
             write_results(options.out, name, options.out / f"{name}.png", pixels, predictions)
         for expression, prediction in zip(sample.expressions, predictions, strict=True):
@@ -70,7 +70,7 @@ def main() -> int:
         if index == 0:
             with timed("explain an expression"):
                 relation = next((e for e in sample.expressions if e.family == "relation"), sample.expressions[0])
-                save(segmenter.explain(pixels, relation.text, seen=seen), options.out / "explanation.png")
+                save(segmenter.explain(relation.text, image=pixels, seen=seen), options.out / "explanation.png")
 
     console = Console()
     console.print(table)

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 import cmpc
-from cmpc.drawing import overlay, with_legend
+from cmpc.answers.overlay import overlay, with_legend
 from cmpc.explanation import save
 from cmpc.files import atomic_file
 
@@ -47,7 +47,7 @@ def main() -> int:
     scenes: list[np.ndarray] = []
     for name, expressions in ASKED.items():
         image = np.asarray(Image.open(EXAMPLES / f"{name}.jpg").convert("RGB"))
-        predictions = segmenter.predict(image, expressions)
+        predictions = segmenter.predict(expressions, image=image)
         legend = [f"{prediction.expression} ({prediction.score:.2f})" for prediction in predictions]
         scenes += [
             with_legend(overlay(image, [prediction.mask for prediction in predictions]), legend),
@@ -58,7 +58,7 @@ def main() -> int:
     with atomic_file(IMAGES / "shipped-model.jpg") as file:
         Image.fromarray(np.concatenate(columns, axis=1)).save(file, quality=88)
     name, expression = EXPLAINED
-    save(segmenter.explain(EXAMPLES / f"{name}.jpg", expression), IMAGES / "explanation.png")
+    save(segmenter.explain(expression, image=EXAMPLES / f"{name}.jpg"), IMAGES / "explanation.png")
     return 0
 
 

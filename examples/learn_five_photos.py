@@ -29,9 +29,9 @@ def main() -> int:
     from rich.table import Table
 
     import cmpc
+    from cmpc.answers.results import write_results
     from cmpc.cli import main as command
     from cmpc.data.schema import PreparedDataset
-    from cmpc.results import write_results
 
     torch.set_num_threads(min(4, torch.get_num_threads()))
     prepared, run, pictures = options.out / "prepared", options.out / "run", options.out / "pictures"
@@ -44,7 +44,7 @@ def main() -> int:
 
     step("prepare", "own", PHOTOS / "table.jsonl", "--images", PHOTOS, "--out", prepared)
     # fmt: off
-    step("train", "--data", prepared, "--out", run, "--image-size", "128", "--steps", str(options.steps),
+    step("train", "--data", prepared, "--out", run, "--image.size", "128", "--steps", str(options.steps),
          "--batch-images", "5", "--expressions-per-image", "6", "--no-augmentation", "--workers", "0")
     # fmt: on
 
@@ -56,7 +56,7 @@ def main() -> int:
         asked = [(row.expressions[0], row.decode_mask()) for row in rows if row.image == image]
         pixels = data.read_image(next(row for row in rows if row.image == image))
         start = time.perf_counter()
-        predictions = segmenter.predict(pixels, [expression for expression, _ in asked])
+        predictions = segmenter.predict([expression for expression, _ in asked], image=pixels)
         seconds = time.perf_counter() - start
         for prediction, (expression, truth) in zip(predictions, asked, strict=True):
             iou = (prediction.mask & truth).sum() / (prediction.mask | truth).sum()

@@ -13,7 +13,7 @@ from PIL import Image
 
 from cmpc.data.vocabulary import Vocabulary
 from cmpc.model_folder import save_model_folder
-from cmpc.models import CMPC
+from cmpc.models.paper.cmpc import CMPC
 from networks import tiny_config
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # no test may wait for a hub

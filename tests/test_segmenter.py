@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from huggingface_hub import HfApi, RepoUrl
+from huggingface_hub.utils import filter_repo_objects
 from PIL import Image
 from pycocotools import mask as coco_mask
 
 import cmpc
-from cmpc import Prediction, Segmenter, UserError
+from cmpc import Prediction, Segmenter, UsageError, UserError
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +32,7 @@ def assert_same(one: Prediction, other: Prediction) -> None:
 
 
 def test_mask_has_the_size_of_the_photo(segmenter: Segmenter, photo: Path) -> None:
-    left, frisbee = segmenter.predict(photo, ["the left man", "white frisbee"])
+    left, frisbee = segmenter.predict(["the left man", "white frisbee"], image=photo)
     for prediction in (left, frisbee):
         assert prediction.mask.shape == (90, 140)
         assert prediction.mask.dtype == np.bool_
@@ -43,7 +44,7 @@ def test_mask_has_the_size_of_the_photo(segmenter: Segmenter, photo: Path) -> No
 
 def test_answering_does_not_import_the_compiler_of_pytorch(tiny_model_folder: Path, photo: Path) -> None:
     program = (
-        f"import sys, cmpc; cmpc.load({str(tiny_model_folder)!r}).predict({str(photo)!r}, 'the left man'); "
+        f"import sys, cmpc; cmpc.load({str(tiny_model_folder)!r}).predict('the left man', {str(photo)!r}); "
         "assert not {'torch._dynamo', 'torch._inductor', 'sympy'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
@@ -54,10 +55,10 @@ def test_every_form_of_an_image_gives_the_same_answer(segmenter: Segmenter, phot
     sixteen_bit = pixels.astype(np.uint16) << 8
     transparent = np.dstack([pixels, np.full(pixels.shape[:2], 7, np.uint8)])
     forms = [str(photo), photo.read_bytes(), Image.open(photo), pixels, sixteen_bit, transparent]
-    expected = segmenter.predict(photo, "the left man")[0]
+    expected = segmenter.predict("the left man", image=photo)[0]
     for form in forms:
         np.testing.assert_allclose(
-            segmenter.predict(form, "the left man")[0].probability, expected.probability, atol=0.02
+            segmenter.predict("the left man", image=form)[0].probability, expected.probability, atol=0.02
         )
 
 
@@ -65,9 +66,9 @@ def test_greyscale_forms_agree(segmenter: Segmenter, tmp_path: Path) -> None:
     grey = np.tile(np.arange(0, 250, 2, dtype=np.uint8), (60, 1))
     Image.fromarray(grey).save(tmp_path / "eight.png")
     Image.fromarray(grey.astype(np.uint16) * 256).save(tmp_path / "sixteen.png")
-    expected = segmenter.predict(grey, "dog")[0]
+    expected = segmenter.predict("dog", image=grey)[0]
     for form in (tmp_path / "eight.png", tmp_path / "sixteen.png", Image.fromarray(grey), np.stack([grey] * 3, axis=2)):
-        assert_same(segmenter.predict(form, "dog")[0], expected)
+        assert_same(segmenter.predict("dog", image=form)[0], expected)
 
 
 def test_photo_is_turned_upright_as_its_exif_says(segmenter: Segmenter, photo: Path) -> None:
@@ -76,17 +77,17 @@ def test_photo_is_turned_upright_as_its_exif_says(segmenter: Segmenter, photo: P
     exif[0x0112] = 6  # turn by 90 degrees to show
     turned = io.BytesIO()
     upright.rotate(90, expand=True).save(turned, format="PNG", exif=exif)
-    answer = segmenter.predict(turned.getvalue(), "dog")[0]
+    answer = segmenter.predict("dog", image=turned.getvalue())[0]
     assert answer.mask.shape == (90, 140)
-    assert_same(answer, segmenter.predict(np.asarray(upright), "dog")[0])
+    assert_same(answer, segmenter.predict("dog", image=np.asarray(upright))[0])
 
 
 def test_image_is_seen_once_for_many_expressions(segmenter: Segmenter, photo: Path) -> None:
-    expected = segmenter.predict(photo, ["the left man", "dog"])
+    expected = segmenter.predict(["the left man", "dog"], image=photo)
     seen = segmenter.set_image(photo)
-    assert_same(segmenter.predict(expressions="dog")[0], expected[1])
+    assert_same(segmenter.predict("dog")[0], expected[1])
     segmenter.set_image(np.zeros((20, 30, 3), np.uint8))
-    assert_same(segmenter.predict(seen, "the left man")[0], expected[0])
+    assert_same(segmenter.predict("the left man", image=seen)[0], expected[0])
 
 
 def test_answer_does_not_depend_on_other_expressions_and_images(segmenter: Segmenter, photo: Path) -> None:
@@ -94,46 +95,69 @@ def test_answer_does_not_depend_on_other_expressions_and_images(segmenter: Segme
         f"{word} man {'in a red shirt ' * (number % 3)}" for number, word in enumerate(["the", "left", "white"] * 4)
     ]
     other = np.random.default_rng(0).integers(0, 255, (50, 40, 3), np.uint8)
-    batch = segmenter.predict_batch([other, photo], ["dog", many])
-    assert_same(batch[0][0], segmenter.predict(other, "dog")[0])
+    batch = segmenter.predict_batch(["dog", many], [other, photo])
+    assert_same(batch[0][0], segmenter.predict("dog", image=other)[0])
     for prediction, expression in zip(batch[1], many, strict=True):
-        assert_same(prediction, segmenter.predict(photo, expression)[0])
+        assert_same(prediction, segmenter.predict(expression, image=photo)[0])
 
 
 def test_prediction_converts_to_what_coco_reads(segmenter: Segmenter, photo: Path) -> None:
-    prediction = segmenter.predict(photo, "dog", threshold=0.0)[0]
+    prediction = segmenter.predict("dog", image=photo, threshold=0.0)[0]
     rle = json.loads(json.dumps(prediction.to_dict()))["rle"]
     np.testing.assert_array_equal(coco_mask.decode(rle).astype(bool), prediction.mask)
     assert prediction.box == (0, 0, 140, 90)
     assert prediction.to_polygons()
-    nothing = segmenter.predict(photo, "dog", threshold=1.0)[0]
+    nothing = segmenter.predict("dog", image=photo, threshold=1.0)[0]
     assert nothing.box is None
     assert nothing.score == 0
     assert nothing.to_polygons() == []
 
 
-def test_unknown_words_are_named(segmenter: Segmenter, photo: Path) -> None:
-    prediction = segmenter.predict(photo, "the purple zebra, left")[0]
-    assert prediction.unknown_words == ("purple", "zebra")
+def test_words_that_are_lost_are_named(segmenter: Segmenter, photo: Path) -> None:
+    unknown, cut = segmenter.predict(["the purple zebra, left", "man " * 20 + "left of dog"], image=photo)
+    assert unknown.unknown_words == ("purple", "zebra")
+    assert unknown.cut_words == ()
+    assert cut.unknown_words == ()
+    assert cut.words == ("man",) * 20
+    assert cut.to_dict()["cut_words"] == ["left", "of", "dog"]
+
+
+@pytest.mark.parametrize("expressions", [["the left man"], "the left man"])
+def test_image_before_the_expressions_is_refused_with_the_order(
+    segmenter: Segmenter, photo: Path, expressions: str | list[str]
+) -> None:
+    for image in (photo, str(photo), photo.read_bytes(), Image.open(photo), segmenter.set_image(photo)):
+        with pytest.raises(UsageError, match="expressions come first, then the image"):
+            segmenter.predict(image, expressions)
+    with pytest.raises(UsageError, match="expressions come first"):
+        segmenter.predict_batch([photo], [expressions])
+    assert_same(segmenter.predict("dog", photo)[0], segmenter.predict("dog", image=photo)[0])
+
+
+def test_expression_may_be_the_name_of_a_photo(segmenter: Segmenter, photo: Path) -> None:
+    [prediction] = segmenter.predict(str(photo), image=str(photo))
+    assert prediction.expression == str(photo)
 
 
 @pytest.mark.parametrize("expression", ["", "   ", ".", "\n", "?!", "📷"])
 def test_expression_without_words_is_refused(segmenter: Segmenter, photo: Path, expression: str) -> None:
     with pytest.raises(UserError, match="holds no word"):
-        segmenter.predict(photo, ["dog", expression])
+        segmenter.predict(["dog", expression], image=photo)
 
 
 def test_broken_and_missing_images_are_refused(segmenter: Segmenter, photo: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"nowhere\.jpg"):
-        segmenter.predict(tmp_path / "nowhere.jpg", "dog")
+        segmenter.predict("dog", image=tmp_path / "nowhere.jpg")
     with pytest.raises(UserError, match="not an image"):
-        segmenter.predict(b"these are no pixels", "dog")
+        segmenter.predict("dog", image=b"these are no pixels")
     with pytest.raises(UserError, match="damaged"):
-        segmenter.predict(photo.read_bytes()[:1500], "dog")
+        segmenter.predict("dog", image=photo.read_bytes()[:1500])
     with pytest.raises(UserError, match="there is no image"):
-        Segmenter(segmenter.model, segmenter.vocabulary).predict(expressions="dog")
+        Segmenter(segmenter.model, segmenter.vocabulary).predict("dog")
+    with pytest.raises(UserError, match="there is no image"):
+        Segmenter(segmenter.model, segmenter.vocabulary).predict("photo.jpg")
     with pytest.raises(ValueError, match=r"uint8 or uint16.*float64"):
-        segmenter.predict(np.zeros((4, 4, 3)), "dog")
+        segmenter.predict("dog", image=np.zeros((4, 4, 3)))
 
 
 def test_model_survives_the_hub_mixin(segmenter: Segmenter, photo: Path, tmp_path: Path) -> None:
@@ -145,7 +169,7 @@ def test_model_survives_the_hub_mixin(segmenter: Segmenter, photo: Path, tmp_pat
         "vocabulary.txt",
     ]
     again = Segmenter.from_pretrained(str(tmp_path / "copy"))
-    assert_same(again.predict(photo, "dog")[0], segmenter.predict(photo, "dog")[0])
+    assert_same(again.predict("dog", image=photo)[0], segmenter.predict("dog", image=photo)[0])
     assert again.model.config == segmenter.model.config
 
 
@@ -165,15 +189,51 @@ def test_model_is_pushed_to_the_hub_as_a_folder(segmenter: Segmenter, monkeypatc
 
 
 def test_model_comes_from_the_hub(
-    tiny_model_folder: Path, photo: Path, segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch
+    tiny_model_folder: Path, photo: Path, segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("cmpc.segmenter.snapshot_download", lambda name, **options: str(tiny_model_folder))
-    assert_same(cmpc.load("somebody/some-model").predict(photo, "dog")[0], segmenter.predict(photo, "dog")[0])
+    shutil.copytree(tiny_model_folder, tmp_path / "stored")
+    for name in ("pytorch_model.bin", "image_encoder.onnx", "image_encoder.onnx.data", "comprehension.xml"):
+        (tmp_path / "stored" / name).touch()
+    (tmp_path / "stored" / "example.py").touch()
+    asked = []
+
+    def give(name: str, *, allow_patterns: list[str], **options: object) -> str:
+        """What the hub's library does, without the network."""
+        asked.append((name, options))
+        files = (file.name for file in (tmp_path / "stored").iterdir())
+        (tmp_path / "given").mkdir()
+        for file in filter_repo_objects(files, allow_patterns=allow_patterns):
+            shutil.copy(tmp_path / "stored" / file, tmp_path / "given" / file)
+        return str(tmp_path / "given")
+
+    monkeypatch.setattr("cmpc.hub.snapshot_download", give)
+    loaded = Segmenter.from_pretrained("somebody/some-model", revision="v1")
+    assert asked == [("somebody/some-model", {"revision": "v1"})]
+    assert_same(loaded.predict("dog", image=photo)[0], segmenter.predict("dog", image=photo)[0])
+    stored, given = ({file.name for file in (tmp_path / name).iterdir()} for name in ("stored", "given"))
+    assert stored - given == {"pytorch_model.bin"}
+
+
+@pytest.mark.parametrize("path", ["C:\\models\\unc", "models\\unc", "a/b/c", "./unc", "/unc", "~/unc", "D:unc"])
+def test_paths_are_not_asked_of_the_hub(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr("cmpc.hub.snapshot_download")
+    with pytest.raises(UserError, match="does not exist"):
+        cmpc.load(path)
+
+
+@pytest.mark.parametrize("name", ["", " "])
+def test_empty_name_of_a_model_is_refused(name: str) -> None:
+    with pytest.raises(UsageError, match="the name of the model is empty"):
+        cmpc.load(name)
+
+
+def test_load_takes_what_the_segmenter_takes(tiny_model_folder: Path) -> None:
+    assert cmpc.load(tiny_model_folder, engine="torch", precision="bf16", device="cpu").engine.precision == "bf16"
+    with pytest.raises(UserError, match="there is no device 'abacus'"):
+        cmpc.load(tiny_model_folder, device="abacus")
 
 
 def test_missing_and_damaged_models_are_refused(tiny_model_folder: Path, tmp_path: Path) -> None:
-    import shutil
-
     with pytest.raises(UserError, match="does not exist"):
         cmpc.load(tmp_path / "nothing")
     with pytest.raises(UserError, match="no such folder here, and the hub could not give it"):
@@ -196,21 +256,9 @@ def test_missing_and_damaged_models_are_refused(tiny_model_folder: Path, tmp_pat
     with pytest.raises(UserError, match="do not belong together"):
         cmpc.load(damaged("vocabulary.txt", b"<pad>\n<unk>\nman\n"))
     config = json.loads((tiny_model_folder / "config.json").read_text())
-    config["network"]["exchange_rounds"] = 1
+    config["model"]["network"]["exchange_rounds"] = 1
     with pytest.raises(UserError, match="other weights than its configuration says"):
         cmpc.load(damaged("config.json", json.dumps(config).encode()))
     config["format_version"] = 99
     with pytest.raises(UserError, match="newer version"):
         cmpc.load(damaged("config.json", json.dumps(config).encode()))
-
-
-def test_weights_in_half_precision_load_as_float32(tiny_model_folder: Path, tmp_path: Path) -> None:
-    import shutil
-
-    from safetensors.torch import load_file, save_file
-
-    shutil.copytree(tiny_model_folder, tmp_path / "half")
-    state = load_file(tmp_path / "half" / "model.safetensors")
-    halved = {name: value.half() if value.is_floating_point() else value for name, value in state.items()}
-    save_file(halved, tmp_path / "half" / "model.safetensors")
-    assert cmpc.load(tmp_path / "half").model.score.weight.dtype == torch.float32

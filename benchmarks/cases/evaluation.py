@@ -22,9 +22,9 @@ def evaluate(material: Material, *, crf: bool) -> Callable[[], object]:
     """``cmpc evaluate``; the CRF runs on all cores while the network goes on."""
     data, model = str(material.dataset), str(material.model("paper"))
 
-    def run() -> None:
+    def run() -> str:
         with tempfile.TemporaryDirectory() as out:
-            run_python(
+            return run_python(
                 (
                     *("-m", "cmpc", "evaluate", "--data", data, "--split", "val", "--model", model),
                     *("--limit", str(IMAGES), "--out", str(Path(out) / "out"), *(["--crf"] if crf else [])),

@@ -73,7 +73,7 @@ def first_expression(material: Material, *, engine: EngineName, precision: Preci
 
     segmenter = load_segmenter(material, engine, precision)
     pixels = read_image(material.photo_files()[0])
-    return lambda: segmenter.predict(pixels, EXPRESSION)
+    return lambda: segmenter.predict(EXPRESSION, image=pixels)
 
 
 def further_expression(material: Material, *, engine: EngineName, precision: Precision) -> Callable[[], object]:
@@ -82,7 +82,7 @@ def further_expression(material: Material, *, engine: EngineName, precision: Pre
 
     segmenter = load_segmenter(material, engine, precision)
     segmenter.set_image(read_image(material.photo_files()[0]))
-    return lambda: segmenter.predict(expressions=EXPRESSION)
+    return lambda: segmenter.predict(EXPRESSION)
 
 
 def seven_expressions(material: Material, *, engine: EngineName, precision: Precision) -> Callable[[], object]:
@@ -91,7 +91,7 @@ def seven_expressions(material: Material, *, engine: EngineName, precision: Prec
 
     segmenter = load_segmenter(material, engine, precision)
     pixels = read_image(material.photo_files()[0])
-    return lambda: segmenter.predict(pixels, EXPRESSIONS)
+    return lambda: segmenter.predict(EXPRESSIONS, image=pixels)
 
 
 def batch_of_images(material: Material, *, engine: EngineName, precision: Precision) -> Callable[[], object]:
@@ -100,7 +100,7 @@ def batch_of_images(material: Material, *, engine: EngineName, precision: Precis
 
     segmenter = load_segmenter(material, engine, precision)
     photos = [read_image(path) for path in material.photo_files()[:IMAGES]]
-    return lambda: segmenter.predict_batch(photos, [EXPRESSION] * len(photos))
+    return lambda: segmenter.predict_batch([EXPRESSION] * len(photos), photos)
 
 
 def naive_expression(material: Material, *, compiled: bool = False) -> Callable[[], object]:

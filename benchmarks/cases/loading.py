@@ -49,12 +49,15 @@ def arrays(material: Material) -> Callable[[], object]:
     files = sorted(Path(folder.name).iterdir())
     mean = np.array((104.00698793, 116.66876762, 122.67891434))
 
-    def load() -> None:
+    def load() -> int:
         assert folder.name  # the files live as long as this function
+        images = 0
         for file in files:
             with np.load(file) as stored:
-                image = stored["im_batch"].astype(np.float32) - mean
-                torch.from_numpy(image.astype(np.float32)[None]), stored["mask_batch"], stored["text_batch"]
+                pixels = stored["im_batch"].astype(np.float32) - mean
+                loaded = torch.from_numpy(pixels.astype(np.float32)[None]), stored["mask_batch"], stored["text_batch"]
+                images += len(loaded[0])
+        return images
 
     return load
 
@@ -68,7 +71,7 @@ def jpegs(material: Material, *, resize: Literal["original", "area"]) -> Callabl
     from cmpc.data.images import decode_image
     from cmpc.data.pixels import PixelNormalisation
     from cmpc.data.transforms import letterbox_image
-    from cmpc.models import preset
+    from cmpc.models.config import preset
 
     one_core()
     normalise = PixelNormalisation(
@@ -76,11 +79,13 @@ def jpegs(material: Material, *, resize: Literal["original", "area"]) -> Callabl
     )
     files = material.photo_files()
 
-    def load() -> None:
+    def load() -> int:
+        images = 0
         for file in files:
-            photo = decode_image(file, longest_side=SIZE if resize == "area" else None)
-            square = letterbox_image(photo.pixels, SIZE, resize, photo=(photo.height, photo.width))
-            normalise(torch.from_numpy(square[None]))
+            decoded = decode_image(file, longest_side=SIZE if resize == "area" else None)
+            square = letterbox_image(decoded.pixels, SIZE, resize, photo_size=(decoded.height, decoded.width))
+            images += len(normalise(torch.from_numpy(square[None])))
+        return images
 
     return load
 
@@ -94,7 +99,7 @@ def samples(material: Material, *, augmented: bool) -> Callable[[], object]:
     from cmpc.data.sampler import StepSampler
     from cmpc.data.schema import PreparedDataset
     from cmpc.data.vocabulary import Vocabulary
-    from cmpc.models import preset
+    from cmpc.models.config import preset
 
     one_core()
     data = ReferringImages(
@@ -107,7 +112,7 @@ def samples(material: Material, *, augmented: bool) -> Callable[[], object]:
         augmentation=Augmentation() if augmented else None,
     )
     steps = list(StepSampler(data.order, batch=8, start=0, stop=IMAGES // 8))
-    return lambda: [collate([data[visit] for visit in visits]) for visits in steps]
+    return lambda: sum(len(collate([data[visit] for visit in visits]).squares) for visits in steps)
 
 
 CASE = Case(

@@ -13,8 +13,8 @@ ROOT = Path(__file__).parents[2]
 """Where programs start, so that they find the package ``benchmarks``."""
 
 
-def run_python(arguments: Sequence[str]) -> None:
-    """Runs this Python with the arguments; its output is dropped.
+def run_python(arguments: Sequence[str]) -> str:
+    """Runs this Python with the arguments; gives what it printed.
 
     Raises:
         UserError: it failed; with the last line of what it said.
@@ -23,3 +23,4 @@ def run_python(arguments: Sequence[str]) -> None:
     if done.returncode:
         said = (done.stderr.strip() or f"it ended with status {done.returncode}").splitlines()
         raise UserError(said[-1])
+    return done.stdout

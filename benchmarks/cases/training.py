@@ -11,7 +11,7 @@ from benchmarks.timing import Case, Variant
 
 if TYPE_CHECKING:
     from cmpc.data.dataset import Batch
-    from cmpc.models import CMPC
+    from cmpc.models.paper.cmpc import CMPC
 
 NAIVE = "naive, 1 expression"
 ONE = "1 image, 1 expression"
@@ -20,7 +20,7 @@ ONE = "1 image, 1 expression"
 def load_network(material: Material, preset: str) -> CMPC:
     """The network of a preset."""
     from cmpc.model_folder import load_model_folder
-    from cmpc.models import CMPC
+    from cmpc.models.paper.cmpc import CMPC
 
     model = load_model_folder(material.model(preset)).model
     assert isinstance(model, CMPC)
@@ -40,7 +40,7 @@ def load_batch(material: Material, model: CMPC, images: int, expressions: int) -
         "val",
         Vocabulary.load(material.model("paper") / "vocabulary.txt"),
         config.image,
-        max_words=config.max_words,
+        max_words=config.text.max_words,
         expressions_per_image=expressions,
         shuffle=False,
     )
@@ -66,7 +66,7 @@ def naive_step(material: Material, *, preset: str) -> Callable[[], object]:
     model = let_published_parts_train(load_network(material, preset))
     training = NaiveTraining(model)
     batch = load_batch(material, model, 1, 1)
-    image = PixelNormalisation(model.config.image)(batch.images)
+    image = PixelNormalisation(model.config.image)(batch.squares)
     return lambda: training.step(image, batch.tokens, batch.masks)
 
 

@@ -31,7 +31,8 @@ from benchmarks.report import write_places
 from cmpc.devices import choose_device
 from cmpc.errors import UsageError, UserError
 from cmpc.files import atomic_file
-from cmpc.models import CMPC, ModelConfig, preset
+from cmpc.models.config import ModelConfig, preset
+from cmpc.models.paper.cmpc import CMPC
 
 
 @dataclass

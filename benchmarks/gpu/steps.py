@@ -17,7 +17,8 @@ from cmpc.data.dataset import Batch
 from cmpc.data.pixels import PixelNormalisation
 from cmpc.engines.cuda_graphs import Record
 from cmpc.engines.torch_engine import TorchEngine
-from cmpc.models import CMPC, ModelConfig
+from cmpc.models.config import ModelConfig
+from cmpc.models.paper.cmpc import CMPC
 
 WORDS = 9
 
@@ -35,7 +36,7 @@ def random_batch(config: ModelConfig, images: int, expressions: int) -> Batch:
     """Random pixels, words and masks: ``expressions`` for each image."""
     count, size = images * expressions, config.image.size
     return Batch(
-        images=torch.from_numpy(random_images(config, images)),
+        squares=torch.from_numpy(random_images(config, images)),
         tokens=torch.from_numpy(random_tokens(config, count)),
         image_index=torch.arange(images).repeat_interleave(expressions),
         masks=torch.rand(count, size, size) > 0.8,
@@ -52,7 +53,7 @@ def random_images(config: ModelConfig, count: int) -> NDArray[np.uint8]:
 
 def random_tokens(config: ModelConfig, count: int) -> NDArray[np.int64]:
     """(E, N)."""
-    return np.random.default_rng(1).integers(1, config.vocabulary_size, (count, min(WORDS, config.max_words)))
+    return np.random.default_rng(1).integers(1, config.text.vocabulary_size, (count, min(WORDS, config.text.max_words)))
 
 
 def training_steps(

@@ -2,7 +2,7 @@
 
 >>> import cmpc
 >>> segmenter = cmpc.load("runs/first/best")
->>> segmenter.predict("photo.jpg", ["left man", "white frisbee"])
+>>> segmenter.predict(["left man", "white frisbee"], image="photo.jpg")
 """
 
 from __future__ import annotations
@@ -15,25 +15,32 @@ if TYPE_CHECKING:
 
     import torch
 
+    from cmpc.answers.prediction import Prediction
+    from cmpc.engines.engine import EngineName, Precision
     from cmpc.errors import UsageError, UserError
-    from cmpc.prediction import Prediction
     from cmpc.segmenter import Segmenter
 
 __all__ = ["Prediction", "Segmenter", "UsageError", "UserError", "load"]
 
 _HOMES = {
-    "Prediction": "cmpc.prediction",
+    "Prediction": "cmpc.answers.prediction",
     "Segmenter": "cmpc.segmenter",
     "UsageError": "cmpc.errors",
     "UserError": "cmpc.errors",
 }
 
 
-def load(path_or_hub_id: str | Path | None = None, *, device: torch.device | str = "cpu") -> Segmenter:
+def load(
+    path_or_hub_id: str | Path | None = None,
+    *,
+    engine: EngineName | None = None,
+    precision: Precision | None = None,
+    device: torch.device | str = "cpu",
+) -> Segmenter:
     """Loads a model from a folder or from the hub, by default the one that ships; see ``Segmenter.load``."""
     from cmpc.segmenter import Segmenter
 
-    return Segmenter.load(path_or_hub_id, device=device)
+    return Segmenter.load(path_or_hub_id, engine=engine, precision=precision, device=device)
 
 
 def __getattr__(name: str) -> Any:

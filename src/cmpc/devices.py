@@ -1,18 +1,18 @@
-"""Where to compute."""
+"""Where to compute, and how much at once."""
 
 from __future__ import annotations
 
-import torch
+from typing import TYPE_CHECKING
 
 from cmpc.errors import UserError
 from cmpc.models.config import ModelConfig
-from cmpc.models.grid import image_grid
+
+if TYPE_CHECKING:
+    import torch
 
 CACHED_VALUES = 2**21
 """Values of a feature map that a processor computes at once, for as many images or expressions as they hold: more
 leave its caches and take longer for each."""
-DETAIL_STRIDE = 4
-"""Pixels of a cell of the backbone's largest feature map, along each axis."""
 
 
 def choose_device(name: str) -> torch.device:
@@ -21,6 +21,8 @@ def choose_device(name: str) -> torch.device:
     Raises:
         UserError: there is no such device on this machine.
     """
+    import torch
+
     if name == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")
@@ -41,15 +43,22 @@ def channels_last_pays(device: torch.device) -> bool:
 
 def images_at_once(config: ModelConfig, device: torch.device) -> int | None:
     """How many images a device looks at together at best; None for all of them, as a GPU does."""
-    if device.type != "cpu":
-        return None
-    side = -(-config.image.size // DETAIL_STRIDE)
-    return max(1, CACHED_VALUES // (side * side * config.backbone.channels[0]))
+    return images_in_caches(config) if device.type == "cpu" else None
 
 
 def expressions_at_once(config: ModelConfig, device: torch.device) -> int | None:
     """How many expressions a device computes together at best; None for all of them, as a GPU does."""
-    if device.type != "cpu":
-        return None
-    rows, columns = image_grid(config.image.size)
-    return max(1, CACHED_VALUES // (rows * columns * config.multimodal_channels))
+    return expressions_in_caches(config) if device.type == "cpu" else None
+
+
+def images_in_caches(config: ModelConfig) -> int:
+    """How many images a processor looks at together at best."""
+    channels, stride = config.backbone.largest_map
+    side = -(-config.image.size // stride)
+    return max(1, CACHED_VALUES // (side * side * channels))
+
+
+def expressions_in_caches(config: ModelConfig) -> int:
+    """How many expressions a processor computes together at best."""
+    rows, columns = config.grid
+    return max(1, CACHED_VALUES // (rows * columns * config.network.multimodal_channels))

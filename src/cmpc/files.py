@@ -1,12 +1,13 @@
-"""Writing files and folders whole or not at all."""
+"""Writing files and folders whole or not at all, and what tells whether files are the same."""
 
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -72,6 +73,17 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
             temporary.rename(path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def fingerprint_files(paths: Iterable[Path]) -> str:
+    """SHA-256 over the hashes of files in this order, in hexadecimal: the same only where all of them are the same."""
+    return hashlib.sha256(b"".join(bytes.fromhex(file_hash(path)) for path in paths)).hexdigest()
 
 
 def _flush(path: Path) -> None:

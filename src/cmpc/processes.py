@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from multiprocessing import parent_process
 
 
@@ -14,9 +17,34 @@ def usable_cores() -> int:
     return os.cpu_count() or 1
 
 
+def prepare_process() -> None:
+    """Start of a process that is one of several for the same work: it takes one core, leaves Ctrl-C to the process that
+    started it, and ends with that one."""
+    import cv2
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    cv2.setNumThreads(1)
+    end_with_parent()
+
+
 def end_with_parent() -> None:
     """Makes a child process end when its parent does: a killed parent cannot end its processes itself."""
     threading.Thread(target=_wait_for_parent, daemon=True).start()
+
+
+@contextmanager
+def environment(**values: str) -> Iterator[None]:
+    """Sets variables of the environment while the ``with`` block runs, for this process and those it starts."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
 
 
 def _wait_for_parent() -> None:

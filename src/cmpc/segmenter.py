@@ -2,36 +2,37 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
-import torch
-from huggingface_hub import ModelHubMixin, snapshot_download
 from numpy.typing import NDArray
 from PIL import Image
 
+from cmpc.answers.prediction import Prediction
 from cmpc.data.images import from_array, from_pillow, read_image
-from cmpc.data.transforms import letterbox_image, undo_letterbox
-from cmpc.data.vocabulary import Vocabulary, pad_tokens, tokenize
+from cmpc.data.query import Query, holds_a_word
+from cmpc.data.vocabulary import Vocabulary
+from cmpc.engines.asking import ask, see, to_probability, to_square
 from cmpc.engines.engine import Engine, EngineName, Features, Precision
 from cmpc.engines.loading import load_engine
-from cmpc.engines.torch_engine import TorchEngine
 from cmpc.errors import UsageError, UserError
-from cmpc.explanation.compute import check_explainable, explain, responses
-from cmpc.explanation.explanation import Explanation
-from cmpc.model_folder import MODEL_FILES, write_model_files
-from cmpc.models import ImageFeatures, ModelConfig, ReferringNetwork
-from cmpc.prediction import Prediction
+from cmpc.model_folder import write_model_files
+from cmpc.models.config import ModelConfig
 from cmpc.weights import SHIPPED_MODEL
+
+if TYPE_CHECKING:  # PyTorch and the hub's library take longer to import than an exported model to answer
+    import torch
+
+    from cmpc.engines.torch_engine import TorchEngine
+    from cmpc.explanation.explanation import Explanation
+    from cmpc.models.network import ReferringNetwork
 
 ImageSource = str | Path | bytes | NDArray | Image.Image
 """A path, the bytes of a file, an array (H, W) or (H, W, 3 or 4) of uint8 or uint16 in RGB order, or a PIL image."""
-
-EXPRESSIONS_AT_ONCE = 8
-"""More expressions are asked in several rounds, which bounds the memory."""
 
 
 @dataclass(frozen=True)
@@ -46,20 +47,18 @@ class EncodedImage:
     """Width of the image in pixels."""
 
 
-class Segmenter(
-    ModelHubMixin, library_name="cmpc", pipeline_tag="image-segmentation", tags=["referring-image-segmentation"]
-):
+class Segmenter:
     """Finds what referring expressions refer to.
 
     >>> segmenter = Segmenter.load("runs/first/best")
-    >>> predictions = segmenter.predict("photo.jpg", ["left man", "white frisbee"])
+    >>> predictions = segmenter.predict(["left man", "white frisbee"], image="photo.jpg")
     >>> predictions[0].mask  # bool (H, W)
 
     The image is seen once, however many expressions are asked::
 
         segmenter.set_image("photo.jpg")
-        segmenter.predict(expressions="left man")
-        segmenter.predict(expressions="the dog behind him")
+        segmenter.predict("left man")
+        segmenter.predict("the dog behind him")
     """
 
     def __init__(self, model: ReferringNetwork | Engine, vocabulary: Vocabulary) -> None:
@@ -68,12 +67,13 @@ class Segmenter(
             model: a network, which PyTorch runs where it is, or an engine.
             vocabulary: the words that the network's embedding belongs to.
         """
-        self.engine: Engine = TorchEngine(model.eval()) if isinstance(model, ReferringNetwork) else model
+        self.engine = _as_engine(model)
         self.vocabulary = vocabulary
         self._image: EncodedImage | None = None
 
-    @staticmethod
+    @classmethod
     def load(
+        cls,
         path_or_hub_id: str | Path | None = None,
         *,
         engine: EngineName | None = None,
@@ -88,15 +88,61 @@ class Segmenter(
             engine: what computes: ``torch`` for model folders, ``onnx`` or ``openvino`` for exported ones; None: what
                 the folder is for.
             precision: ``fp32``, ``bf16`` or ``int8``; None: that of the folder.
-            device: where PyTorch computes; exported models run on the CPU.
+            device: where PyTorch computes: ``cpu``, ``cuda``, ``cuda:1``, ``mps``, or ``auto`` for the first GPU where
+                there is one; exported models run on the CPU.
 
         Raises:
-            UserError: there is no such model, it is damaged, or the engine is not installed.
-            UsageError: the folder is for another engine, precision or device.
+            UserError: there is no such model or device, it is damaged, or the engine is not installed.
+            UsageError: the name is empty, or the folder is for another engine, precision or device.
         """
-        return Segmenter._from_pretrained(
-            model_id=str(path_or_hub_id or SHIPPED_MODEL), engine=engine, precision=precision, device=device
-        )
+        model = SHIPPED_MODEL if path_or_hub_id is None else path_or_hub_id
+        return cls.from_pretrained(model, engine=engine, precision=precision, device=device)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        path_or_hub_id: str | Path,
+        *,
+        engine: EngineName | None = None,
+        precision: Precision | None = None,
+        device: torch.device | str = "cpu",
+        **download: Any,
+    ) -> Segmenter:
+        """``load`` with the hub's options: ``revision``, ``token``, ``cache_dir``, ``force_download`` and
+        ``local_files_only``, as ``huggingface_hub.snapshot_download`` takes them."""
+        name = str(path_or_hub_id)
+        if not name.strip():
+            raise UsageError("the name of the model is empty: give a folder or a name on the hub, or no model at all.")
+        folder = Path(name)
+        if not folder.exists():
+            from cmpc import hub
+
+            if hub.may_be_on_the_hub(name):
+                folder = hub.download(name, **download)
+        return cls(*load_engine(folder, engine=engine, precision=precision, device=device))
+
+    def save_pretrained(self, folder: str | Path, **options: Any) -> str | None:
+        """Writes the model into a folder; options as ``huggingface_hub.ModelHubMixin.save_pretrained``.
+
+        Raises:
+            UserError: the model is an exported one.
+        """
+        from cmpc.hub import HubModel
+
+        return HubModel(self._write).save_pretrained(folder, **options)
+
+    def push_to_hub(self, name: str, **options: Any) -> str:
+        """Writes the model to the hub; options as ``huggingface_hub.ModelHubMixin.push_to_hub``.
+
+        Returns:
+            Address of the commit.
+
+        Raises:
+            UserError: the model is an exported one.
+        """
+        from cmpc.hub import HubModel
+
+        return HubModel(self._write).push_to_hub(name, **options)
 
     @property
     def config(self) -> ModelConfig:
@@ -126,16 +172,16 @@ class Segmenter(
 
     def predict(
         self,
+        expressions: str | Sequence[str],
         image: ImageSource | EncodedImage | None = None,
-        expressions: str | Sequence[str] = (),
         *,
         threshold: float = 0.5,
     ) -> list[Prediction]:
         """The masks of expressions about one image.
 
         Args:
-            image: the image; None for the one given to ``set_image``.
             expressions: one expression or several.
+            image: the image; None for the one given to ``set_image``.
             threshold: pixels at least this likely form the mask, 0..1.
 
         Returns:
@@ -143,28 +189,30 @@ class Segmenter(
 
         Raises:
             UserError: an image is missing or broken, an expression holds no word.
-            UsageError: the threshold is not between 0 and 1.
+            UsageError: the threshold is not between 0 and 1, or the image stands before the expressions.
         """
+        _check_order(expressions, image)
+        _check_threshold(threshold)
+        queries = self._queries(expressions)
         encoded = self._image if image is None else image
         if encoded is None:
             raise UserError("there is no image: give one to predict, or to set_image before it.")
         if not isinstance(encoded, EncodedImage):
             encoded = self._encode([_pixels(encoded)])[0]
-        expressions = [expressions] if isinstance(expressions, str) else list(expressions)
-        return self._answer([encoded], [expressions], threshold)[0]
+        return self._answer(encoded, queries, threshold)
 
     def predict_batch(
         self,
-        images: Sequence[ImageSource],
         expressions: Sequence[str | Sequence[str]],
+        images: Sequence[ImageSource],
         *,
         threshold: float = 0.5,
     ) -> list[list[Prediction]]:
         """The masks of expressions about several images, which the network sees as one batch.
 
         Args:
-            images: B images, of any sizes.
             expressions: for each image one expression or several.
+            images: B images, of any sizes.
             threshold: pixels at least this likely form the mask, 0..1.
 
         Returns:
@@ -172,30 +220,87 @@ class Segmenter(
 
         Raises:
             UserError: an image is missing or broken, an expression holds no word.
-            UsageError: the threshold is not between 0 and 1.
+            UsageError: the threshold is not between 0 and 1, or the images stand before the expressions.
         """
         if len(images) != len(expressions):
             raise ValueError(
                 f"every image needs its expressions, got {len(images)} images and {len(expressions)} lists"
             )
+        for some, image in zip(expressions, images, strict=True):
+            _check_order(some, image)
+        _check_threshold(threshold)
         if not images:
             return []
-        asked = [[some] if isinstance(some, str) else list(some) for some in expressions]
-        return self._answer(self._encode([_pixels(image) for image in images]), asked, threshold)
+        queries = [self._queries(some) for some in expressions]
+        encoded = self._encode([_pixels(image) for image in images])
+        return [self._answer(image, some, threshold) for image, some in zip(encoded, queries, strict=True)]
+
+    def query(self, expression: str) -> Query:
+        """An expression as the network reads it: its words, and those that it does not know or does not read.
+
+        Raises:
+            UserError: it holds no word.
+        """
+        if not holds_a_word(expression):
+            raise UserError(
+                f"the expression {expression!r} holds no word: say what to look for, such as 'the left man'."
+            )
+        return self.vocabulary.query(expression, self.config.text.max_words)
+
+    def _queries(self, expressions: str | Sequence[str]) -> list[Query]:
+        return [self.query(one) for one in ([expressions] if isinstance(expressions, str) else expressions)]
+
+    def _encode(self, images: Sequence[NDArray[np.uint8]]) -> list[EncodedImage]:
+        """Sees pixels, (H, W, 3) each, as one batch."""
+        features = see(self.engine, [to_square(pixels, self.config) for pixels in images])
+        return [EncodedImage(some, *pixels.shape[:2]) for some, pixels in zip(features, images, strict=True)]
+
+    def _answer(self, image: EncodedImage, queries: Sequence[Query], threshold: float) -> list[Prediction]:
+        if not queries:
+            return []
+        answers = zip(queries, *ask(self.engine, image.features, queries), strict=True)
+        return [self._prediction(image, query, logits, types, threshold) for query, logits, types in answers]
+
+    def _prediction(
+        self,
+        image: EncodedImage,
+        query: Query,
+        logits: NDArray[np.float32],
+        word_types: NDArray[np.float32],
+        threshold: float,
+    ) -> Prediction:
+        """The answer to one query, of what the network gives: logits, (S, S), and types of its tokens, (T, 4)."""
+        _, first_tokens = np.unique(query.word_of_token, return_index=True)
+        return Prediction(
+            query=query,
+            probability=to_probability(logits, image.height, image.width),
+            threshold=threshold,
+            word_types=word_types[first_tokens],
+        )
+
+    def _torch_engine(self, reason: str) -> TorchEngine:
+        if self.engine.name != "torch":
+            raise UserError(
+                f"{reason}, and this model runs on {self.engine.name}: load the folder it was exported from."
+            )
+        return cast("TorchEngine", self.engine)
+
+    def _write(self, folder: Path) -> None:
+        write_model_files(folder, self.model, self.vocabulary)
 
     def explain(
         self,
-        image: ImageSource,
         expression: str,
         *,
+        image: ImageSource,
         seen: EncodedImage | None = None,
         threshold: float = 0.5,
     ) -> Explanation:
         """How the model comes to its answer: the stages of the paper's first figure.
 
         Args:
-            image: the image.
             expression: the referring expression.
+            image: the image.
             seen: what ``set_image`` gave for this image, to see it only once.
             threshold: pixels at least this likely form the mask, 0..1.
 
@@ -207,51 +312,14 @@ class Segmenter(
                 is an exported one.
             UsageError: the threshold is not between 0 and 1.
         """
-        network, heard = self._heard(image, expression, seen, threshold)
-        return explain(network, *heard)
+        import torch
 
-    def responses(
-        self,
-        image: ImageSource,
-        expression: str,
-        *,
-        seen: EncodedImage | None = None,
-        threshold: float = 0.5,
-    ) -> Explanation:
-        """``explain`` without what the graph moves between regions (``graph`` is None), in half the time.
+        from cmpc.explanation.compute import check_explainable, explain
 
-        Raises:
-            UserError: as ``explain``.
-            UsageError: as ``explain``.
-        """
-        network, heard = self._heard(image, expression, seen, threshold)
-        return responses(network, *heard)[0]
-
-    def words(self, expression: str) -> list[str]:
-        """The words of an expression as the network reads them.
-
-        Raises:
-            UserError: there is none.
-        """
-        words = tokenize(expression)[: self.config.max_words]
-        if not any(character.isalnum() for word in words for character in word):
-            raise UserError(
-                f"the expression {expression!r} holds no word: say what to look for, such as 'the left man'."
-            )
-        return words
-
-    def _encode(self, images: list[NDArray[np.uint8]]) -> list[EncodedImage]:
-        config = self.config.image
-        squares = np.stack([letterbox_image(image, config.size, config.resize) for image in images])
-        features = self.engine.encode_image(squares)
-        return [EncodedImage(some, *image.shape[:2]) for some, image in zip(features, images, strict=True)]
-
-    def _heard(
-        self, image: ImageSource, expression: str, seen: EncodedImage | None, threshold: float
-    ) -> tuple[ReferringNetwork, tuple[ImageFeatures, torch.Tensor, NDArray[np.uint8], Prediction]]:
-        """The network, and what it is to explain: image features, tokens, photo and answer."""
         check_explainable(self.config)
         engine = self._torch_engine("only the torch engine explains")
+        _check_threshold(threshold)
+        query = self.query(expression)
         pixels = _pixels(image)
         encoded = seen or self._encode([pixels])[0]
         if (encoded.height, encoded.width) != pixels.shape[:2]:
@@ -259,82 +327,39 @@ class Segmenter(
                 f"seen must be of this image, {pixels.shape[0]} x {pixels.shape[1]} pixels, "
                 f"got one of {encoded.height} x {encoded.width}"
             )
-        prediction = self.predict(encoded, expression, threshold=threshold)[0]
-        tokens = torch.tensor([self.vocabulary.encode(expression, self.config.max_words)], device=engine.device)
-        return engine.network, (engine.image_features(encoded.features), tokens, pixels, prediction)
 
-    def _answer(
-        self, images: Sequence[EncodedImage], expressions: Sequence[Sequence[str]], threshold: float
-    ) -> list[list[Prediction]]:
-        """Predictions for each image; all expressions are checked before the first is asked."""
-        if not 0 <= threshold <= 1:
-            raise UsageError(f"the threshold must lie between 0 and 1, got {threshold}.")
-        words = [[self.words(expression) for expression in asked] for asked in expressions]
-        answers: list[list[Prediction]] = []
-        for image, asked, asked_words in zip(images, expressions, words, strict=True):
-            answers.append([])
-            for start in range(0, len(asked), EXPRESSIONS_AT_ONCE):
-                some = slice(start, start + EXPRESSIONS_AT_ONCE)
-                answers[-1] += self._answer_some(image, asked[some], asked_words[some], threshold)
-        return answers
+        def make_prediction(logits: NDArray[np.float32], word_types: NDArray[np.float32]) -> Prediction:
+            return self._prediction(encoded, query, logits, word_types, threshold)
 
-    def _answer_some(
-        self, image: EncodedImage, expressions: Sequence[str], words: list[list[str]], threshold: float
-    ) -> list[Prediction]:
-        ids = [self.vocabulary.encode(expression, self.config.max_words) for expression in expressions]
-        logits, types = self.engine.comprehend(image.features, pad_tokens(ids))
-        return [
-            Prediction(
-                expression=expression,
-                probability=_sigmoid(undo_letterbox(logits[row], image.height, image.width)),
-                threshold=threshold,
-                words=tuple(words[row]),
-                word_types=types[row, : len(words[row])],
-                unknown_words=tuple(self.vocabulary.unknown_words(expression)),
-            )
-            for row, expression in enumerate(expressions)
-        ]
-
-    def _torch_engine(self, reason: str) -> TorchEngine:
-        if not isinstance(self.engine, TorchEngine):
-            raise UserError(
-                f"{reason}, and this model runs on {self.engine.name}: load the folder it was exported from."
-            )
-        return self.engine
-
-    def _save_pretrained(self, save_directory: Path) -> None:
-        write_model_files(save_directory, self.model, self.vocabulary)
-
-    @classmethod
-    def _from_pretrained(  # the hub's mixin calls this with keywords
-        cls,
-        *,
-        model_id: str,
-        engine: EngineName | None = None,
-        precision: Precision | None = None,
-        device: torch.device | str = "cpu",
-        **download: Any,
-    ) -> Segmenter:
-        folder = Path(model_id)
-        if not folder.exists() and _may_be_on_the_hub(model_id):
-            folder = _download(model_id, download)
-        return cls(*load_engine(folder, engine=engine, precision=precision, device=device))
+        features, tokens = engine.image_features(encoded.features), torch.tensor([query.ids], device=engine.device)
+        return explain(engine.running, features, tokens, pixels, make_prediction)
 
 
-def _may_be_on_the_hub(name: str) -> bool:
-    return name.count("/") <= 1 and not name.startswith((".", "/", "~"))
+def _as_engine(model: ReferringNetwork | Engine) -> Engine:
+    if isinstance(model, Engine):
+        return model
+    from cmpc.engines.torch_engine import TorchEngine
+
+    return TorchEngine(model.eval())
 
 
-def _download(model_id: str, download: dict[str, Any]) -> Path:
-    known = {"revision", "cache_dir", "force_download", "local_files_only", "token"}
-    options = {name: value for name, value in download.items() if name in known}
-    try:
-        return Path(snapshot_download(model_id, allow_patterns=list(MODEL_FILES), **options))
-    except (OSError, ValueError) as error:  # the hub's own errors are OSErrors, a malformed name is a ValueError
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise UserError(
-            f"there is no model {model_id!r}: no such folder here, and the hub could not give it ({reason})."
-        ) from None
+def _check_threshold(threshold: float) -> None:
+    if not 0 <= threshold <= 1:
+        raise UsageError(f"the threshold must lie between 0 and 1, got {threshold}.")
+
+
+def _check_order(expressions: object, image: object) -> None:
+    """Refuses the image before the expressions: the order that this had once; may go after the next release.
+
+    Raises:
+        UsageError: the arguments are in that order.
+    """
+    swapped = isinstance(expressions, Path | bytes | np.ndarray | Image.Image | EncodedImage)
+    swapped |= isinstance(image, list | tuple)
+    if isinstance(expressions, str) and isinstance(image, str):
+        swapped |= os.path.isfile(expressions) and not os.path.isfile(image)
+    if swapped:
+        raise UsageError("expressions come first, then the image: predict(['the left man'], image='photo.jpg').")
 
 
 def _pixels(image: ImageSource) -> NDArray[np.uint8]:
@@ -344,7 +369,3 @@ def _pixels(image: ImageSource) -> NDArray[np.uint8]:
     if isinstance(image, Image.Image):
         return from_pillow(image)
     return read_image(image, exif_rotation=True)
-
-
-def _sigmoid(logits: NDArray[np.float32]) -> NDArray[np.float32]:
-    return torch.from_numpy(logits).sigmoid().numpy()

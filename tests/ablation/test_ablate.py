@@ -16,13 +16,15 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from cmpc.ablation.options import AblationOptions, Run
+from cmpc.ablation.options import AblationOptions, VariantRun, default_training
 from cmpc.ablation.processes import Failure, carry_out
 from cmpc.cli import main
+from cmpc.model_folder import read_model_config
+from cmpc.models.config import preset
 
 QUICK = (
-    *("--steps", "2", "--image-size", "32", "--batch-images", "1", "--expressions-per-image", "2"),
-    *("--workers", "0", "--device", "cpu"),
+    *("--steps", "2", "--image.size", "32", "--batch-images", "1", "--expressions-per-image", "2"),
+    *("--workers", "0", "--accelerator", "cpu"),
 )
 
 
@@ -85,7 +87,7 @@ def test_figures_are_those_of_evaluate(grouped_scenes: Path, tmp_path: Path, tin
     assert "only the first 2 of 3 images" in (out / "ablation.md").read_text()
 
 
-@pytest.mark.parametrize("steps", ["150", "1"], ids=["in the middle of a run", "in the last step of a run"])
+@pytest.mark.parametrize("steps", ["40", "1"], ids=["in the middle of a run", "in the last step of a run"])
 def test_interrupted_ablation_continues_without_repeating_finished_runs(
     steps: str, grouped_scenes: Path, tmp_path: Path, tiny_network: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -121,13 +123,11 @@ def test_runs_learn_from_other_data_first(
     networks = ("--variants", "rrn", "concatenation", "no-conv-lstm", "--seeds", "1")
     assert ablate(grouped_scenes, out, *networks, *lesson) == 0
     assert names_of(out) == [("rrn", 0), ("concatenation", 0), ("no-conv-lstm", 0)]
-    for name, part in (("rrn", "network"), ("concatenation", "relation_reasoning"), ("no-conv-lstm", "conv_lstm")):
-        first, last = (
-            json.loads((out / folder / "last" / "config.json").read_text())["network"]
-            for folder in (f"{name}-seed0-first", f"{name}-seed0")
-        )
+    for name, part in (("rrn", None), ("concatenation", "relation_reasoning"), ("no-conv-lstm", "conv_lstm")):
+        first, last = (read_model_config(out / folder / "last") for folder in (f"{name}-seed0-first", f"{name}-seed0"))
         assert first == last
-        assert last[part] in ("rrn", False)
+        assert last.network.kind == ("cmpc" if part else "rrn")
+        assert part is None or getattr(last.network, part) is False
         steps = [
             json.loads((out / folder / "last" / "training_state.json").read_text())["step"]
             for folder in (f"{name}-seed0-first", f"{name}-seed0")
@@ -180,9 +180,11 @@ def test_runs_side_by_side_stop_with_the_command_and_continue(grouped_scenes: Pa
 
 @pytest.mark.slow
 def test_run_whose_process_is_killed_is_a_failure_and_the_others_go_on(grouped_scenes: Path, tmp_path: Path) -> None:
-    options = AblationOptions(
-        data=grouped_scenes, out=tmp_path, parallel=2, steps=1, image_size=32, batch_images=1, workers=0, device="cpu"
+    network = preset("small", image={"size": 32})
+    training = default_training(
+        data=grouped_scenes, out=tmp_path, model=network, steps=1, batch_images=1, workers=0, accelerator="cpu"
     )
+    options = AblationOptions(training=training, parallel=2)
     before = set(multiprocessing.active_children())
 
     def kill_the_first() -> None:
@@ -192,12 +194,12 @@ def test_run_whose_process_is_killed_is_a_failure_and_the_others_go_on(grouped_s
 
     killer = threading.Thread(target=kill_the_first)
     killer.start()
-    outcomes = list(carry_out(options, [Run("both", 0), Run("concatenation", 0)], Console(quiet=True)))
+    outcomes = list(carry_out(options, [VariantRun("both", 0), VariantRun("concatenation", 0)], Console(quiet=True)))
     killer.join()
     failed = [outcome for outcome in outcomes if isinstance(outcome, Failure)]
-    assert [failure.run for failure in failed] == [Run("both", 0)]
+    assert [failure.run for failure in failed] == [VariantRun("both", 0)]
     assert "ended without a result (status -9)" in failed[0].reason
-    assert [outcome.run for outcome in outcomes if outcome not in failed] == [Run("concatenation", 0)]
+    assert [outcome.run for outcome in outcomes if outcome not in failed] == [VariantRun("concatenation", 0)]
 
 
 @pytest.mark.parametrize(
@@ -210,6 +212,12 @@ def test_run_whose_process_is_killed_is_a_failure_and_the_others_go_on(grouped_s
         (("--split", "holiday"), "has no split 'holiday'"),
         (("--preset", "paper"), "it needs --backbone-weights"),
         (("--first-steps", "5"), "--first-steps goes with --first-data"),
+        (("--network.exchange-rounds", "1"), "--network.exchange-rounds is what the variants differ in"),
+        (
+            ("--text.both-directions", "--variants", "rrn"),
+            "the variant rrn cannot be made of that network: the recurrent refinement",
+        ),
+        (("--backbone", "efficientnet_lite"), "it needs --backbone-weights"),
         (("--resume",), "there is no ablation to resume"),
     ],
 )
@@ -226,6 +234,8 @@ def test_resume_with_another_budget_names_what_changed(
 ) -> None:
     out, extra = tmp_path / "ablation", ("--variants", "both", "--seeds", "1")
     assert ablate(grouped_scenes, out, *extra) == 0
+    assert ablate(grouped_scenes, out, *extra, "--resume", "--tune-backbone") == 2
+    assert "tune backbone was False and is True" in capsys.readouterr().err
     assert ablate(grouped_scenes, out, *extra, "--resume", "--steps", "3", "--no-augmentation") == 2
     error = capsys.readouterr().err
     assert "steps was 2 and is 3" in error

@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 
 import pytest
 
 from benchmarks import make_material
 from benchmarks.material import PIECES, Material
-from cmpc.models import ModelConfig, preset
+from cmpc.models.config import ModelConfig, preset
 from networks import tiny_config
 
 
 def tiny_paper(vocabulary_size: int) -> ModelConfig:
     """``paper`` with few channels and blocks; its peepholes are made for another grid than that of 64 x 64 pixels."""
     tiny = tiny_config(vocabulary_size)
-    config = preset("paper", vocabulary_size=vocabulary_size)
-    sizes = ("embedding_channels", "word_channels", "word_type_channels", "multimodal_channels", "fusion_channels")
-    return dataclasses.replace(
-        config,
-        **{size: getattr(tiny, size) for size in sizes},
-        image=dataclasses.replace(config.image, size=64),
-        backbone=dataclasses.replace(config.backbone, channels=(16, 16, 24, 32), blocks=(1, 2, 2, 1)),
+    sizes = ("word_type_channels", "multimodal_channels", "fusion_channels")
+    return preset(
+        "paper",
+        image={"size": 64},
+        backbone={"channels": (16, 16, 24, 32), "blocks": (1, 2, 2, 1)},
+        text=vars(tiny.text),
+        network={size: getattr(tiny.network, size) for size in sizes},
     )
 
 
@@ -43,7 +42,7 @@ def config(request: pytest.FixtureRequest) -> ModelConfig:
     """A tiny network of each kind."""
     if request.param == "paper":
         return tiny_paper(30)
-    return dataclasses.replace(tiny_config(30), both_directions=request.param == "both directions")
+    return tiny_config(30).changed(text={"both_directions": request.param == "both directions"})
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Every variant of every case does its work once, on tiny networks; no seconds are asserted."""
+"""Every variant of every case does its work on tiny networks; no seconds are asserted."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ import pytest
 import torch
 
 from benchmarks.cases import CASES
+from benchmarks.cases.evaluation import WITH_CRF
 from benchmarks.cases.inference import EXPRESSIONS, NAIVE, NAIVE_COMPILED, load_segmenter
 from benchmarks.material import Material
 from benchmarks.naive_segmenter import difference_from_ours
 from benchmarks.timing import Case, Variant, run_case
+from cmpc.answers.prediction import Prediction
 from cmpc.data.images import read_image
 from cmpc.data.schema import PreparedDataset
 from cmpc.errors import UserError
@@ -28,6 +30,8 @@ NEITHER_EXPORT_NOR_PROGRAM = [
     if not case.in_processes and (case.baseline != NAIVE or variant.name in (NAIVE, NAIVE_COMPILED, "torch, fp32"))
 ]
 """Engines other than PyTorch have tests of their own; programs are tested below."""
+TRAINING_SAMPLES = ("training samples with 4 expressions, rule `area`", "the same, augmented")
+"""Variants of loading that begin anew with the photos until they have as many as the case counts."""
 
 
 @pytest.fixture(autouse=True)
@@ -43,11 +47,30 @@ def threads_as_before() -> Iterator[None]:
     NEITHER_EXPORT_NOR_PROGRAM,
     ids=[f"{case.name}-{variant.name}" for case, variant in NEITHER_EXPORT_NOR_PROGRAM],
 )
-def test_variant_can_be_repeated(case: Case, variant: Variant, material: Material) -> None:
+def test_variant_does_the_same_work_again_and_again(case: Case, variant: Variant, material: Material) -> None:
     with compiled_by("eager"):
         operation = variant.start(material)
-    operation()
-    operation()
+    first, second = operation(), operation()
+    if case.name.startswith("train"):
+        assert isinstance(first, torch.Tensor)
+        assert isinstance(second, torch.Tensor)
+        assert 0 < second.item() < first.item()  # it learns
+    elif case is CASES["loading"]:
+        assert first == second == (variant.units if variant.name in TRAINING_SAMPLES else len(material.photo_files()))
+    else:
+        for answers in (masks_of(first), masks_of(second)):
+            assert [mask.shape for mask in answers] == [(480, 640)] * variant.units
+        np.testing.assert_array_equal(masks_of(first), masks_of(second))
+
+
+def masks_of(answers: object) -> list[np.ndarray]:
+    """The masks of what a case of inference gives: predictions, also of several images, or a map of probabilities."""
+    if isinstance(answers, np.ndarray):
+        return [answers >= 0.5]
+    if isinstance(answers, Prediction):
+        return [answers.mask]
+    assert isinstance(answers, list)
+    return [mask for answer in answers for mask in masks_of(answer)]
 
 
 def test_missing_export_is_named_with_its_reason(material: Material) -> None:
@@ -90,8 +113,24 @@ def test_programs_are_measured_as_processes(material: Material) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", range(4))
-def test_evaluation_programs_end_well(number: int, material: Material) -> None:
-    CASES["evaluate"].variants[number].start(material)()
+def test_evaluation_programs_take_as_many_expressions_as_the_case_counts(number: int, material: Material) -> None:
+    variant = CASES["evaluate"].variants[number]
+    printed = variant.start(material)()
+    assert isinstance(printed, str)
+    rows = [line.split() for line in printed.splitlines()]
+    counted = [row for row in rows if row[:1] in (["all"], [str(variant.units)])]
+    assert all(str(variant.units) in row for row in counted), printed
+    assert len(counted) == (2 if variant.name == WITH_CRF else 1), printed
+
+
+@pytest.mark.slow
+def test_evaluation_finds_what_the_naive_loop_finds(material: Material) -> None:
+    naive, ours = (CASES["evaluate"].variants[number].start(material)() for number in (0, 1))
+    assert isinstance(naive, str)
+    assert isinstance(ours, str)
+    expected = float(naive.split("overall IoU")[1])
+    found = next(line.split() for line in ours.splitlines() if line.split()[:1] == ["all"])
+    assert float(found[2]) == pytest.approx(100 * expected, abs=0.02)  # printed with two decimals
 
 
 def writer(_: Material, *, log: Path, name: str) -> Callable[[], object]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 
-from cmpc.blocks.meaning import Lacks, Relation, Selection
+from cmpc.blocks.meaning import Lacks, Meaning, Relation
 from cmpc.blocks.scene import RADIUS, Scene
 from cmpc.blocks.shapes import SHAPES
 
@@ -31,12 +31,12 @@ class PlainSolver:
             middles.append((block.position[0], block.position[1], block.position[2] + rise))
         self.image = [tuple(map(float, seen[:2])) for seen in scene.camera.project(middles)]
 
-    def answers(self, selection: Selection) -> list[int]:
+    def answers(self, meaning: Meaning) -> list[int]:
         """All blocks that the meaning fits."""
-        found = [i for i, block in enumerate(self.blocks) if self._is(block, selection.about.said())]
-        for condition in selection.conditions:
+        found = [i for i, block in enumerate(self.blocks) if self._is(block, meaning.about.said())]
+        for condition in meaning.conditions:
             found = [i for i in found if self._holds(i, condition)]
-        choice = selection.choice
+        choice = meaning.choice
         if choice is None or not found:
             return found
         if choice.anchor is not None:
@@ -69,8 +69,8 @@ class PlainSolver:
             return False
         return self._stands(i, condition.name, anchors) != condition.negated
 
-    def _only(self, selection: Selection) -> int:
-        (found,) = self.answers(selection)
+    def _only(self, meaning: Meaning) -> int:
+        (found,) = self.answers(meaning)
         return found
 
     def _stands(self, i: int, name: str, anchors: list[int]) -> bool:

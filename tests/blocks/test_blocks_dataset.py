@@ -9,19 +9,19 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from cmpc.blocks.baselines import BLIND_EXPRESSION, baseline_table, score_baselines, write_blind_copy
+from cmpc.blocks import dataset as source
+from cmpc.blocks.dataset import Settings, make_blocks, read_scenes
 from cmpc.blocks.generate import LEAST_AREA, LEAST_VISIBLE, SEEN, SPLITS, UNSEEN, make_sample
-from cmpc.blocks.meaning import FAMILIES
 from cmpc.blocks.scene import COLOURS, SHAPES
 from cmpc.blocks.solver import Solver
 from cmpc.cli import blocks as command
-from cmpc.data.schema import PreparedDataset
-from cmpc.data.sources import blocks as source
-from cmpc.data.sources.blocks import Settings, make_blocks, read_scenes
+from cmpc.data.blind import BLIND_EXPRESSION
+from cmpc.data.schema import PreparedDataset, write_dataset
 from cmpc.data.vocabulary import tokenize
 from cmpc.errors import UsageError, UserError
 
@@ -59,7 +59,7 @@ def test_rows_hold_the_exact_mask_of_their_block(folder: Path) -> None:
 def test_images_show_the_rendering(folder: Path) -> None:
     dataset = PreparedDataset.open(folder)
     row = dataset.read("test")[0]
-    picture = make_sample(SETTINGS.seed, "test", 0, SETTINGS.size).rendering.image
+    picture = make_sample(SETTINGS.seed, "test", 0, SETTINGS.size).rendering.pixels
     assert np.abs(dataset.read_image(row).astype(int) - picture).mean() < 4
 
 
@@ -197,6 +197,50 @@ def test_an_empty_folder_may_be_filled_and_a_place_without_room_is_one_sentence(
         make_blocks(tmp_path / "file" / "data", one)
 
 
+def test_packed_images_are_not_lost_in_a_copy_without_language(folder: Path, tmp_path: Path) -> None:
+    dataset = PreparedDataset.open(folder)
+    write_dataset(tmp_path / "packed", dataset.info, {"test": dataset.read("test")}, pack_from=dataset.image_folder)
+    with pytest.raises(UserError, match="prepare it without --pack"):
+        command.run(command.Options(out=tmp_path / "copy", without_language=tmp_path / "packed"))
+    assert not (tmp_path / "copy").exists()
+
+
+def test_blind_copies_hide_language_or_images_only(folder: Path, tmp_path: Path) -> None:
+    rows = PreparedDataset.open(folder).read("train")
+    command.run(command.Options(out=tmp_path / "language", without_language=folder))
+    mute = PreparedDataset.open(tmp_path / "language")
+    for row, before in zip(mute.read("train"), rows, strict=True):
+        assert set(row.expressions) == {BLIND_EXPRESSION}
+        assert row.groups == before.groups
+        assert row.rle == before.rle
+    assert (mute.read_image(rows[0]) == PreparedDataset.open(folder).read_image(rows[0])).all()
+    command.run(command.Options(out=tmp_path / "image", without_images=folder))
+    dark = PreparedDataset.open(tmp_path / "image")
+    for row, before in zip(dark.read("train"), rows, strict=True):
+        assert row.expressions == before.expressions
+        assert row.rle == before.rle
+        assert len(np.unique(dark.read_image(row))) == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"phrases": "blocks", "without_images": "blocks"}, "--phrases and --without-images make different datasets"),
+        ({"phrases": "blocks", "size": 64}, "--size is for new scenes"),
+        ({"without_language": "blocks", "seed": 1}, "--seed is for new scenes"),
+        ({"without_language": "data"}, "is the dataset to read"),
+    ],
+)
+def test_contradicting_options_are_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: dict[str, Any], message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    values = {name: Path(value) if isinstance(value, str) else value for name, value in change.items()}
+    with pytest.raises(UsageError, match=message):
+        command.run(command.Options(out=Path("data"), **values))
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -223,37 +267,6 @@ def test_command_makes_the_splits_asked_for(tmp_path: Path, capsys: pytest.Captu
 
 def test_the_full_benchmark_has_its_published_size() -> None:
     assert SPLITS == {"train": 40_000, "val": 2_000, "test": 2_000, "test_unseen": 2_000}
-
-
-def test_guesses_are_scored_by_family(folder: Path) -> None:
-    scores = score_baselines(folder, "test")
-    assert set(scores) == {"image prior", "random object", "largest object", "right noun"}
-    expressions = sum(len(record.expressions) for record in read_scenes(folder, "test"))
-    for by in scores.values():
-        assert set(by) == {"all", *FAMILIES}
-        assert by["all"].expressions == expressions
-    right = scores["right noun"]
-    assert right["entity"].hits[0] == right["entity"].expressions
-    assert right["relation"].hits[0] < right["relation"].expressions
-    assert baseline_table(folder, "test").row_count == len(FAMILIES) + 2
-    assert score_baselines(folder, "test") == scores
-
-
-def test_blind_copies_hide_language_or_images_only(folder: Path, tmp_path: Path) -> None:
-    rows = PreparedDataset.open(folder).read("train")
-    write_blind_copy(folder, tmp_path / "language", "language")
-    mute = PreparedDataset.open(tmp_path / "language")
-    for row, before in zip(mute.read("train"), rows, strict=True):
-        assert set(row.expressions) == {BLIND_EXPRESSION}
-        assert row.groups == before.groups
-        assert row.mask == before.mask
-    assert (mute.read_image(rows[0]) == PreparedDataset.open(folder).read_image(rows[0])).all()
-    write_blind_copy(folder, tmp_path / "image", "image")
-    dark = PreparedDataset.open(tmp_path / "image")
-    for row, before in zip(dark.read("train"), rows, strict=True):
-        assert row.expressions == before.expressions
-        assert row.mask == before.mask
-        assert len(np.unique(dark.read_image(row))) == 1
 
 
 def test_scenes_of_a_missing_split_are_one_sentence(folder: Path) -> None:

@@ -16,13 +16,13 @@ from plain_blocks_solver import PlainSolver
 from cmpc.blocks.expressions import FEWEST, MOST, Describer
 from cmpc.blocks.generate import SEEN
 from cmpc.blocks.grammar import ADJECTIVES, NOUNS
-from cmpc.blocks.meaning import FAMILIES, About, Expression, Relation, Selection
+from cmpc.blocks.meaning import FAMILIES, About, Expression, Meaning, Relation
 from cmpc.blocks.placement import MINIMUM_BLOCKS, Palette, sample_scene
 from cmpc.blocks.relations import NO, YES
 from cmpc.blocks.scene import SHAPES, VALUES, Scene
 from cmpc.blocks.solver import Solver, anchors_of, without_relations
+from cmpc.conventions import WORD_TYPES
 from cmpc.data.vocabulary import tokenize
-from cmpc.models.config import WORD_TYPES
 
 SCENES = 160
 
@@ -76,7 +76,7 @@ def test_each_half_of_a_double_condition_is_needed(described) -> None:
     assert len(double) > 20
     for scene, expression in double:
         for condition in expression.meaning.conditions:
-            fits = solver_of(scene).fits(Selection(expression.meaning.about, (condition,)))
+            fits = solver_of(scene).fits(Meaning(expression.meaning.about, (condition,)))
             assert (fits == YES).sum() >= 2, expression
 
 
@@ -85,7 +85,7 @@ def test_the_inner_relation_of_a_chain_is_needed(described) -> None:
     assert len(nested) > 20
     for scene, expression in nested:
         anchor = anchors_of(expression.meaning)[0]
-        alone = solver_of(scene).fits(Selection(anchor.about)).tolist()
+        alone = solver_of(scene).fits(Meaning(anchor.about)).tolist()
         assert alone.count(YES) >= 2, expression
 
 
@@ -118,11 +118,11 @@ def test_words_name_the_attributes_of_the_meaning_and_no_others(described) -> No
                     assert not named, f"{expression.text!r} says {value}"
 
 
-def said_values(selection: Selection) -> set[str]:
-    values = set(selection.about.said().values())
-    for condition in selection.conditions:
+def said_values(meaning: Meaning) -> set[str]:
+    values = set(meaning.about.said().values())
+    for condition in meaning.conditions:
         values |= set() if isinstance(condition, Relation) else set(condition.values)
-    return values.union(*(said_values(anchor) for anchor in anchors_of(selection))) if anchors_of(selection) else values
+    return values.union(*(said_values(anchor) for anchor in anchors_of(meaning))) if anchors_of(meaning) else values
 
 
 def test_entities_attributes_and_relations_are_typed_as_such(described) -> None:
@@ -195,7 +195,7 @@ def test_a_scene_gives_the_same_expressions_again(described) -> None:
 
 def test_meanings_survive_a_trip_through_json(described) -> None:
     for _, expression in each(described):
-        assert Selection.from_dict(json.loads(json.dumps(expression.meaning.to_dict()))) == expression.meaning
+        assert Meaning.from_dict(json.loads(json.dumps(expression.meaning.to_dict()))) == expression.meaning
 
 
 @settings(max_examples=40, deadline=None)
@@ -207,4 +207,4 @@ def test_directions_are_never_true_both_ways(seed: int) -> None:
         assert not ((related[one] == YES) & (related[one].T == YES)).any()
         assert not ((related[one] == YES) & (related[other] == YES)).any()
         assert not ((related[one] == YES) & (related[other].T == NO)).any()
-    assert not (solver_of(scene).fits(Selection(About())) != YES).any()
+    assert not (solver_of(scene).fits(Meaning(About())) != YES).any()

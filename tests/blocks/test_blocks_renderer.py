@@ -8,7 +8,7 @@ import math
 import numpy as np
 import pytest
 
-from cmpc.blocks.renderer import View, render
+from cmpc.blocks.renderer import CameraView, render
 from cmpc.blocks.scene import COLOURS, Block, Camera, Ground, Light, Scene
 from cmpc.blocks.shapes import SHAPES
 from cmpc.blocks.surfaces import GROUNDS, LIGHTS
@@ -54,7 +54,7 @@ def test_mask_is_what_brute_force_finds_along_each_ray(shape: str, lying: bool) 
     if lying and SHAPES[shape].lying_rest is None:
         lying = False
     thing = block(shape, lying=lying, yaw=0.7)
-    mask = View(scene(thing), 40).visible == 0
+    mask = CameraView(scene(thing), 40).visible == 0
     least = distances_along_rays(thing, 40)
     assert mask[least < -0.004].all()
     assert not mask[least > 0.012].any()
@@ -63,7 +63,7 @@ def test_mask_is_what_brute_force_finds_along_each_ray(shape: str, lying: bool) 
 
 def test_mask_of_a_sphere_is_the_analytic_one() -> None:
     thing = block("sphere", x=0.7, y=-0.6)
-    mask = View(scene(thing), 192).visible == 0
+    mask = CameraView(scene(thing), 192).visible == 0
     way = rays(192)
     offset = np.subtract(thing.position, CAMERA.position)
     miss = np.linalg.norm(np.cross(way.T, offset), axis=1).reshape(192, 192)
@@ -97,7 +97,7 @@ def test_shapes_fill_their_box_and_stand_on_the_ground(shape: str) -> None:
 
 def test_the_nearer_block_hides_the_farther_one() -> None:
     near, far = block("cube", y=-1.5), block("sphere", y=1.5, colour="blue")
-    both, alone = View(scene(near, far), 96), View(scene(far), 96)
+    both, alone = CameraView(scene(near, far), 96), CameraView(scene(far), 96)
     assert both.whole_areas[1] == alone.areas[0]
     assert 0 < both.areas[1] < alone.areas[0]
     assert ((both.visible == 1) <= (alone.visible == 0)).all()
@@ -108,7 +108,7 @@ def test_the_order_of_the_blocks_does_not_matter() -> None:
     first, second = block("star", x=-1.0), block("torus", x=1.0, material="metal")
     one, other = render(scene(first, second), 96), render(scene(second, first), 96)
     assert ((one.visible == 0) == (other.visible == 1)).all()
-    assert np.abs(one.image.astype(int) - other.image).max() <= 1
+    assert np.abs(one.pixels.astype(int) - other.pixels).max() <= 1
 
 
 @pytest.mark.parametrize("colour", COLOURS)
@@ -116,7 +116,7 @@ def test_the_order_of_the_blocks_does_not_matter() -> None:
 def test_paint_keeps_its_hue_in_every_light(colour: str, mood: str) -> None:
     lit = dataclasses.replace(scene(block("sphere", colour=colour)), light=Light(mood, LIGHT.direction))
     drawn = render(lit, 64)
-    red, green, blue = drawn.image[drawn.mask(0)].mean(axis=0)
+    red, green, blue = drawn.pixels[drawn.mask(0)].mean(axis=0)
     expected = {
         "red": red > 2 * green and red > 2 * blue,
         "orange": red > 1.3 * green > 1.3 * blue,
@@ -133,7 +133,7 @@ def test_paint_keeps_its_hue_in_every_light(colour: str, mood: str) -> None:
 def test_metal_mirrors_its_neighbour() -> None:
     metal, neighbour = block("sphere", x=-1.1, colour="white", material="metal"), block("cube", x=1.2, colour="red")
     drawn, alone = render(scene(metal, neighbour), 96), render(scene(metal), 96)
-    change = drawn.image[drawn.mask(0)].astype(int) - alone.image[drawn.mask(0)]
+    change = drawn.pixels[drawn.mask(0)].astype(int) - alone.pixels[drawn.mask(0)]
     redder = change[:, 0] - change[:, 1]
     assert (redder > 40).sum() > 10
 
@@ -143,14 +143,14 @@ def test_blocks_cast_shadows_on_the_ground_away_from_the_light() -> None:
     ground = drawn.visible < 0
     columns = np.arange(96)[None, :].repeat(96, axis=0)
     band = ground & (np.arange(96)[:, None] > 40) & (np.arange(96)[:, None] < 66)
-    right = drawn.image[band & (columns > 60) & (columns < 72)].mean()
-    left = drawn.image[band & (columns < 36) & (columns > 24)].mean()
+    right = drawn.pixels[band & (columns > 60) & (columns < 72)].mean()
+    left = drawn.pixels[band & (columns < 36) & (columns > 24)].mean()
     assert right < 0.85 * left  # the light comes from the left
 
 
 def test_edges_are_smooth() -> None:
     drawn = render(scene(block("cube", colour="white")), 64)
-    red = drawn.image[..., 0].astype(int)
+    red = drawn.pixels[..., 0].astype(int)
     edge = drawn.mask(0)[:, 1:] != drawn.mask(0)[:, :-1]
     between = [r[i - 1] for r, e in zip(red, edge, strict=True) for i in np.flatnonzero(e) if 0 < i < 62]
     assert len(set(between)) > 8
@@ -160,7 +160,7 @@ def test_edges_are_smooth() -> None:
 def test_every_ground_shows_its_two_colours(pattern: str) -> None:
     for colours in GROUNDS[pattern]:
         drawn = render(dataclasses.replace(scene(), ground=Ground(pattern, colours, 0.4, (1.0, 2.0))), 64)
-        assert drawn.image.std(axis=(0, 1)).max() > 1.0
+        assert drawn.pixels.std(axis=(0, 1)).max() > 1.0
         assert (drawn.visible < 0).all()
 
 

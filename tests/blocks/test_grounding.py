@@ -8,16 +8,16 @@ from random import Random
 import numpy as np
 import pytest
 
+from cmpc.blocks.dataset import Settings, make_blocks, read_scenes
 from cmpc.blocks.expressions import Describer
 from cmpc.blocks.generate import SEEN
 from cmpc.blocks.grammar import ADJECTIVES, NOUNS
 from cmpc.blocks.grounding import ground_words
-from cmpc.blocks.meaning import About, Choice, Expression, Lacks, Relation, Selection
+from cmpc.blocks.meaning import About, Choice, Expression, Lacks, Meaning, Relation
 from cmpc.blocks.placement import MINIMUM_BLOCKS, Palette, sample_scene
 from cmpc.blocks.scene import Scene
 from cmpc.blocks.solver import Solver, anchors_of
 from cmpc.data.schema import PreparedDataset
-from cmpc.data.sources.blocks import Settings, make_blocks, read_scenes
 from cmpc.data.vocabulary import tokenize
 
 VALUE_OF = {word: value for value, wordings in ADJECTIVES.items() for words in wordings for word in words.split()}
@@ -83,7 +83,7 @@ def test_two_relations_in_either_order(described: list[tuple[Scene, Expression]]
     for scene, expression in described:
         conditions = expression.meaning.conditions
         if len(conditions) == 2 and all(isinstance(condition, Relation) for condition in conditions):
-            swapped = Selection(expression.meaning.about, conditions[::-1], expression.meaning.choice)
+            swapped = Meaning(expression.meaning.about, conditions[::-1], expression.meaning.choice)
             again = ground_words(expression.text, expression.word_types, swapped, Solver(scene))
             assert [blocks for _, _, blocks in words_of(scene, expression)] == again
             seen += 1
@@ -94,7 +94,7 @@ def test_another_meaning_is_refused(described: list[tuple[Scene, Expression]]) -
     scene, _ = described[0]
     types = ("unnecessary", "attribute", "entity")
     with pytest.raises(ValueError, match="'the red cube' does not say its meaning"):
-        ground_words("the red cube", types, Selection(About(shape="cone"), choice=Choice("left")), Solver(scene))
+        ground_words("the red cube", types, Meaning(About(shape="cone"), choice=Choice("left")), Solver(scene))
 
 
 def test_table_holds_what_words_speak_about(tmp_path: Path) -> None:
@@ -105,7 +105,7 @@ def test_table_holds_what_words_speak_about(tmp_path: Path) -> None:
         masks, solver = record.decode_masks(), Solver(record.scene)
         meanings = {expression.text: expression.meaning for expression in record.expressions}
         for text, types, grounding in zip(row.expressions, row.word_types, row.grounding, strict=True):
-            of_words: dict[int, np.ndarray] = {word: row.decode(one.mask) for one in grounding for word in one.words}
+            of_words: dict[int, np.ndarray] = {word: row.decode(one.rle) for one in grounding for word in one.words}
             expected = ground_words(text, types, meanings[text], solver)
             assert sorted(of_words) == [word for word, blocks in enumerate(expected) if blocks]
             assert max(of_words) < len(tokenize(text))

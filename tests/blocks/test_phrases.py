@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cmpc.blocks.dataset import Settings, make_blocks, read_scenes
 from cmpc.blocks.grammar import ADJECTIVES, NOUNS
 from cmpc.blocks.phrases import write_phrases
 from cmpc.blocks.scene import Block
 from cmpc.data.schema import PreparedDataset
-from cmpc.data.sources.blocks import Settings, make_blocks, read_scenes
 from cmpc.data.vocabulary import tokenize
 from cmpc.errors import UserError
 

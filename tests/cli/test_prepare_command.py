@@ -141,7 +141,7 @@ def test_vocabulary_holds_the_words_of_the_training_split(refer: Path, capsys: p
     assert main(["vocabulary", "--data", str(refer.parent / "unc"), "--out", str(out)]) == 0
     vocabulary = Vocabulary.load(out)
     rows = PreparedDataset.open(refer.parent / "unc").read("train")
-    assert all(not vocabulary.unknown_words(text) for row in rows for text in row.expressions)
+    assert all(not vocabulary.query(text, 20).unknown for row in rows for text in row.expressions)
     assert f"{len(vocabulary)} words written to" in capsys.readouterr().out
 
 

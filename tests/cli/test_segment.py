@@ -128,7 +128,8 @@ def test_expression_may_be_long_or_the_name_of_a_folder(
     assert segment("photo.jpg", "dog", "--model", tiny_model_folder, "--out", "out") == 0
     assert json.loads(Path("out/photo.json").read_text())["predictions"][0]["expression"] == "dog"
     assert segment("photo.jpg", "man " * 100, "--model", tiny_model_folder, "--out", "out") == 0
-    assert "reads only the first" in capsys.readouterr().err
+    assert "reads only the first 20 words" in capsys.readouterr().err
+    assert json.loads(Path("out/photo.json").read_text())["predictions"][0]["cut_words"] == ["man"] * 80
 
 
 def test_unknown_words_are_warned_about(
@@ -147,6 +148,7 @@ def test_unknown_words_are_warned_about(
         (("PHOTO", ""), 1, "holds no word"),
         (("PHOTO", "?!"), 1, "holds no word"),
         (("PHOTO", "dog", "--model", "PHOTO"), 1, "is not a model folder"),
+        (("PHOTO", "dog", "--model", ""), 2, "the name of the model is empty"),
         (("PHOTO", "dog", "--device", "abacus"), 1, "there is no device 'abacus'"),
         (("PHOTO", "dog", "--device", "meta"), 1, "there is no device 'meta'"),
         (("PHOTO", "dog", "--threshold", "7"), 2, "between 0 and 1"),

@@ -9,13 +9,13 @@ from pycocotools import mask as coco_mask
 
 from cmpc.data.masks import (
     box_of,
-    decode_counts,
     decode_mask,
+    decode_runs,
     encode_mask,
-    mask_from_box,
-    mask_from_coco,
-    mask_from_polygons,
-    mask_from_rle,
+    rle_from_box,
+    rle_from_coco,
+    rle_from_counts,
+    rle_from_polygons,
 )
 
 MASKS = arrays(bool, array_shapes(min_dims=2, max_dims=2, max_side=40))
@@ -28,37 +28,37 @@ def test_mask_survives_encoding(mask: np.ndarray) -> None:
 
 @given(MASKS)
 def test_lists_of_runs_and_text_give_the_same_mask(mask: np.ndarray) -> None:
-    counts = encode_mask(mask)
-    assert mask_from_rle(decode_counts(counts).tolist(), *mask.shape) == counts
-    assert mask_from_rle(counts, *mask.shape) == counts
+    rle = encode_mask(mask)
+    assert rle_from_counts(decode_runs(rle).tolist(), *mask.shape) == rle
+    assert rle_from_counts(rle, *mask.shape) == rle
 
 
 def test_long_runs_are_decoded_like_pycocotools() -> None:
     mask = np.zeros((3000, 4000), bool)
     mask[7:, 11:] = True
-    counts = encode_mask(mask)
-    expected = coco_mask.decode({"size": [3000, 4000], "counts": counts.encode()}).astype(bool)
-    assert (decode_mask(counts, 3000, 4000) == expected).all()
+    rle = encode_mask(mask)
+    expected = coco_mask.decode({"size": [3000, 4000], "counts": rle.encode()}).astype(bool)
+    assert (decode_mask(rle, 3000, 4000) == expected).all()
 
 
 @given(st.text(max_size=30))
-def test_malformed_text_is_refused_or_covers_the_mask(counts: str) -> None:
+def test_malformed_text_is_refused_or_covers_the_mask(rle: str) -> None:
     try:
-        mask = decode_mask(counts, 10, 10)
+        mask = decode_mask(rle, 10, 10)
     except ValueError:
         return
     assert mask.shape == (10, 10)
 
 
-@pytest.mark.parametrize("counts", ["", "0", "o", "PPPP", "1" * 50, "\x01\x02", "é"])
-def test_malformed_text_is_refused(counts: str) -> None:
+@pytest.mark.parametrize("rle", ["", "0", "o", "PPPP", "1" * 50, "\x01\x02", "é"])
+def test_malformed_text_is_refused(rle: str) -> None:
     with pytest.raises(ValueError, match="run"):
-        decode_mask(counts, 10, 10)
+        decode_mask(rle, 10, 10)
 
 
 def test_several_polygons_are_joined() -> None:
     polygons = [[1.0, 1.0, 5.0, 1.0, 5.0, 5.0, 1.0, 5.0], [10, 10, 14, 10, 14, 14, 10, 14]]
-    mask = decode_mask(mask_from_polygons(polygons, 20, 30), 20, 30)
+    mask = decode_mask(rle_from_polygons(polygons, 20, 30), 20, 30)
     assert mask[3, 3]
     assert mask[12, 12]
     assert not mask[8, 8]
@@ -66,9 +66,9 @@ def test_several_polygons_are_joined() -> None:
 
 def test_parts_of_two_points_are_passed_over_in_coco() -> None:
     square = [1, 1, 5, 1, 5, 5, 1, 5]
-    assert mask_from_coco([[2, 2, 9, 9], square], 20, 30) == mask_from_polygons([square], 20, 30)
+    assert rle_from_coco([[2, 2, 9, 9], square], 20, 30) == rle_from_polygons([square], 20, 30)
     with pytest.raises(ValueError, match="three points"):
-        mask_from_coco([[2, 2, 9, 9]], 20, 30)
+        rle_from_coco([[2, 2, 9, 9]], 20, 30)
 
 
 @pytest.mark.parametrize(
@@ -85,29 +85,29 @@ def test_parts_of_two_points_are_passed_over_in_coco() -> None:
 )
 def test_wrong_polygons_are_refused(polygons: list[list[float]], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        mask_from_polygons(polygons, 20, 30)
+        rle_from_polygons(polygons, 20, 30)
 
 
 @pytest.mark.parametrize("counts", [[], [10], [100, 501], [-1, 601], [True, 599], ["600"], "garbage"])
 def test_wrong_runs_are_refused(counts: list[int] | str) -> None:
     with pytest.raises(ValueError, match="run"):
-        mask_from_rle(counts, 20, 30)
+        rle_from_counts(counts, 20, 30)
 
 
 @pytest.mark.parametrize("segmentation", [None, 5, "text", {"counts": 5}, [5], {"size": [1, 1], "counts": [600]}])
 def test_what_is_no_segmentation_is_refused(segmentation: object) -> None:
     with pytest.raises(ValueError, match=r"neither|size"):
-        mask_from_coco(segmentation, 20, 30)
+        rle_from_coco(segmentation, 20, 30)
 
 
 def test_box_becomes_a_filled_mask_and_back() -> None:
-    assert box_of(mask_from_box([3, 4, 10, 5], 20, 30), 20, 30) == (3.0, 4.0, 10.0, 5.0)
+    assert box_of(rle_from_box([3, 4, 10, 5], 20, 30), 20, 30) == (3.0, 4.0, 10.0, 5.0)
 
 
 @pytest.mark.parametrize("box", [[1, 2, 3], [1, 2, 0, 4], [1, 2, "3", 4], [25, 2, 20, 4]])
 def test_wrong_box_is_refused(box: list[float]) -> None:
     with pytest.raises(ValueError, match="box"):
-        mask_from_box(box, 20, 30)
+        rle_from_box(box, 20, 30)
 
 
 def test_empty_mask_has_no_box() -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from cmpc.data.sources.collection import Reading
 from cmpc.data.sources.own import collect
 from cmpc.errors import UserError
 
@@ -122,7 +123,7 @@ def test_missing_images_are_counted_or_left_out(own: Path) -> None:
     table = write_table(own, line(), line(image="gone.jpg"))
     with pytest.raises(UserError, match=r"1 of 2 images is missing in .*gone\.jpg"):
         collect(table, own / "images")
-    collection = collect(table, own / "images", allow_missing=True)
+    collection = collect(table, own / "images", Reading(allow_missing=True))
     assert collection.missing_images == ["gone.jpg"]
     assert len(collection.rows["train"]) == 1
 

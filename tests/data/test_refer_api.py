@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 from pycocotools import mask as coco_mask
 
+from cmpc.data.sources.collection import Reading
 from cmpc.data.sources.refer_api import BENCHMARKS, collect
 from cmpc.errors import UsageError, UserError
 
@@ -61,12 +62,12 @@ def test_only_the_chosen_splits_are_read_and_need_photos(refer: Path) -> None:
     for photo in (refer / "train2014").iterdir():
         if photo.name not in needed:
             photo.unlink()
-    assert list(collect(UNC, refer, refer, splits=["testB"]).rows) == ["testB"]
+    assert list(collect(UNC, refer, refer, Reading(splits=["testB"])).rows) == ["testB"]
 
 
 def test_unknown_split_is_wrong_use(refer: Path) -> None:
     with pytest.raises(UsageError, match="no split 'test'; it has train, val, testA, testB"):
-        collect(UNC, refer, refer, splits=["test"])
+        collect(UNC, refer, refer, Reading(splits=["test"]))
 
 
 def test_missing_folders_and_files_are_named(refer: Path) -> None:
@@ -94,7 +95,7 @@ def test_missing_photos_are_counted_and_named(refer: Path) -> None:
 def test_missing_photos_are_left_out_on_request(refer: Path) -> None:
     row = collect(UNC, refer, refer).rows["testB"][0]
     (refer / "train2014" / row.image).unlink()
-    collection = collect(UNC, refer, refer, allow_missing=True)
+    collection = collect(UNC, refer, refer, Reading(allow_missing=True))
     assert collection.missing_images == [row.image]
     assert all(other.image != row.image for rows in collection.rows.values() for other in rows)
 
@@ -102,7 +103,7 @@ def test_missing_photos_are_left_out_on_request(refer: Path) -> None:
 def test_folder_without_any_photo_is_refused_even_then(refer: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match="5 of 5 images are missing"):
-        collect(UNC, refer, tmp_path / "empty", allow_missing=True)
+        collect(UNC, refer, tmp_path / "empty", Reading(allow_missing=True))
 
 
 def test_photo_of_another_size_is_refused(refer: Path) -> None:
@@ -117,7 +118,7 @@ def test_damaged_photo_is_found_when_asked_to_decode(refer: Path) -> None:
     photo.write_bytes(photo.read_bytes()[:-500])
     collect(UNC, refer, refer)
     with pytest.raises(UserError, match=f"{photo.name} is damaged"):
-        collect(UNC, refer, refer, decode_images=True)
+        collect(UNC, refer, refer, Reading(decode_images=True))
 
 
 def test_unknown_annotation_is_named(refer: Path, edit_refs: Edit) -> None:

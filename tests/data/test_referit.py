@@ -9,6 +9,7 @@ from PIL import Image
 from scipy.io import loadmat, savemat
 
 from cmpc.data.sources import referit as source
+from cmpc.data.sources.collection import Reading
 from cmpc.data.sources.referit import collect, read_region_mask
 from cmpc.errors import UsageError, UserError
 
@@ -34,7 +35,7 @@ def test_second_process_gives_the_same_rows(referit: Path, monkeypatch: pytest.M
 
 def test_unknown_split_is_wrong_use(referit: Path) -> None:
     with pytest.raises(UsageError, match="it has trainval, test"):
-        collect(referit, referit, splits=["train"])
+        collect(referit, referit, Reading(splits=["train"]))
 
 
 def test_missing_masks_are_counted_and_named(referit: Path) -> None:
@@ -47,7 +48,7 @@ def test_missing_photos_are_left_out_on_request(referit: Path) -> None:
     (referit / "images" / "1000.jpg").unlink()
     with pytest.raises(UserError, match=r"1 of 3 images is missing in .*1000\.jpg"):
         collect(referit, referit)
-    collection = collect(referit, referit, allow_missing=True)
+    collection = collect(referit, referit, Reading(allow_missing=True))
     assert collection.missing_images == ["1000.jpg"]
     assert {row.image for rows in collection.rows.values() for row in rows} == {"1002.jpg", "1003.jpg"}
 

@@ -16,7 +16,6 @@ from cmpc.data.images import read_image
 from cmpc.data.schema import DatasetInfo, GroundedWords, PreparedDataset, ReferredObject, write_dataset
 from cmpc.data.sources.refer_api import BENCHMARKS, collect
 from cmpc.errors import UsageError, UserError
-from cmpc.models.config import WORD_TYPES
 
 Rows = dict[str, list[ReferredObject]]
 
@@ -26,7 +25,7 @@ def rows(refer: Path) -> Rows:
     found = collect(BENCHMARKS["unc"], refer, refer).rows
     first = found["train"][0]
     count = len(first.expressions)
-    grounded = (GroundedWords(first.mask, (0, 2)), GroundedWords(first.mask, (1,)))
+    grounded = (GroundedWords(first.rle, (0, 2)), GroundedWords(first.rle, (1,)))
     found["train"][0] = dataclasses.replace(
         first,
         groups=("a",) * count,
@@ -50,12 +49,34 @@ def test_written_rows_are_read_back(tmp_path: Path, rows: Rows, info: DatasetInf
 
 
 def test_table_without_grounding_is_read(tmp_path: Path, rows: Rows, info: DatasetInfo) -> None:
-    """Tables of earlier versions have no such column."""
+    """Some tables of version 1 have no such column."""
     write_dataset(tmp_path / "out", info, rows)
     table = tmp_path / "out" / "train-00000.parquet"
     pq.write_table(pq.read_table(table).drop_columns(["grounding"]), table, write_page_checksum=True)
     read = PreparedDataset.open(tmp_path / "out").read("train")
     assert read == [dataclasses.replace(row, grounding=()) for row in rows["train"]]
+
+
+def test_dataset_of_layout_1_is_read_and_written_anew(tmp_path: Path) -> None:
+    """``prepared_v1`` was written when the column of the run lengths was still called mask."""
+    old = PreparedDataset.open(Path(__file__).parent / "prepared_v1")
+    left, right = old.read("train")
+    assert (old.info.schema_version, left.ref_id, right.ref_id) == (1, "left", "right")
+    masks = np.zeros((2, 8, 12), bool)
+    masks[0, 1:7, 1:5] = masks[1, 2:5, 7:11] = True
+    assert (left.decode_mask() == masks[0]).all()
+    assert (right.decode_mask() == masks[1]).all()
+    assert left.expressions == ("blue thing", "left of the grey")
+    assert left.grounding == ((GroundedWords(left.rle, (0, 1)),), (GroundedWords(right.rle, (0, 1, 3)),))
+    assert old.read_image(left)[0, 0].tolist() == [0, 0, 255]
+
+    write_dataset(tmp_path / "new", old.info, {"train": [left, right]})
+    new = PreparedDataset.open(tmp_path / "new")
+    assert new.info.schema_version == 2
+    assert new.read("train") == [left, right]
+    columns = pq.read_schema(tmp_path / "new" / "train-00000.parquet").names
+    assert "rle" in columns
+    assert "mask" not in columns
 
 
 def test_long_splits_are_divided_into_files(
@@ -162,7 +183,7 @@ def test_damaged_table_is_refused(tmp_path: Path, rows: Rows, info: DatasetInfo,
 
 
 def test_damaged_mask_is_refused(rows: Rows) -> None:
-    row = dataclasses.replace(rows["val"][0], mask="0")
+    row = dataclasses.replace(rows["val"][0], rle="0")
     with pytest.raises(UserError, match=f"a mask of {row.ref_id} is damaged"):
         row.decode_mask()
 
@@ -193,7 +214,3 @@ def test_failed_packing_leaves_the_old_dataset(tmp_path: Path, refer: Path, rows
         write_dataset(tmp_path / "out", info, {"val": rows["val"]}, pack_from=refer / "train2014")
     assert PreparedDataset.open(tmp_path / "out").splits == list(rows)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "refer"]
-
-
-def test_word_types_are_the_networks() -> None:
-    assert schema.WORD_TYPES == WORD_TYPES

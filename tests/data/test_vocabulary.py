@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cmpc.data.query import holds_a_word
 from cmpc.data.vocabulary import Vocabulary, pad_tokens, tokenize
 from cmpc.errors import UserError
 
@@ -54,9 +55,35 @@ def test_expression_without_a_token_encodes_to_nothing(expression: str) -> None:
     assert Vocabulary.from_expressions(["left man"]).encode(expression, 20) == []
 
 
-def test_unknown_words_are_named_without_separators() -> None:
+def test_query_reads_an_expression_once() -> None:
     vocabulary = Vocabulary.from_expressions(["left man"])
-    assert vocabulary.unknown_words("left zebra, (zebra) and 猫!") == ["zebra", "and", "猫!"]
+    query = vocabulary.query("Left zebra, left man", 20)
+    assert query.text == "Left zebra, left man"
+    assert query.words == ("left", "zebra", ", ", "left", "man")
+    assert [vocabulary.words[number] for number in query.ids] == ["left", "<unk>", "<unk>", "left", "man"]
+    assert query.word_of_token == (0, 1, 2, 3, 4)
+    assert query.unknown == ("zebra",)
+    assert query.cut == ()
+
+
+def test_unknown_words_are_named_once_and_without_separators() -> None:
+    vocabulary = Vocabulary.from_expressions(["left man"])
+    assert vocabulary.query("left zebra, (zebra) _ and 猫!", 20).unknown == ("zebra", "and", "猫!")
+
+
+def test_words_beyond_the_most_are_cut_and_not_called_unknown() -> None:
+    query = Vocabulary.from_expressions(["left man"]).query("left man, zebra, the man!", 3)
+    assert query.words == ("left", "man", ", ")
+    assert len(query.ids) == len(query.word_of_token) == 3
+    assert query.cut == ("zebra", "the", "man")
+    assert query.unknown == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("man", True), ("7", True), ("猫!", True), ("?!_", False), ("📷", False)]
+)
+def test_word_holds_a_letter_or_a_digit(text: str, expected: bool) -> None:
+    assert holds_a_word(text) is expected
 
 
 @given(st.lists(st.text(max_size=30), max_size=8), st.integers(1, 3))

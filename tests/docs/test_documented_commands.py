@@ -5,28 +5,17 @@ from __future__ import annotations
 import re
 import shlex
 import shutil
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from documented_pages import PAGES, ROOT, commands, shell_lines
 
 from cmpc.cli import COMMANDS, main, parse
 from cmpc.models.config import PRESETS
 from networks import tiny_config
 
-ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 REFER = ROOT / "tests" / "data" / "refer"
-
-
-def commands(page: Path) -> list[str]:
-    """The ``cmpc`` commands in a page's blocks of code, and those that prepare data in its tables."""
-    text = page.read_text(encoding="utf-8").replace("\\\n", " ")
-    blocks = re.findall(r"^```\w*\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
-    lines = [line.strip().removeprefix("$ ") for block in blocks for line in block.splitlines()]
-    in_blocks = [line for line in lines if line.startswith("cmpc ") and "..." not in line]
-    in_table = re.findall(r"\| `(cmpc prepare [^`]* --out [^`]*)`", text)
-    return [*in_blocks, *in_table]
-
 
 ALL = [
     pytest.param(command, id=f"{page.stem}-{number}") for page in PAGES for number, command in enumerate(commands(page))
@@ -44,6 +33,21 @@ def test_every_command_is_documented() -> None:
     assert shown == set(COMMANDS)
 
 
+@pytest.mark.parametrize("page", PAGES, ids=[page.stem for page in PAGES])
+def test_documented_programs_exist(page: Path) -> None:
+    """Targets of make, and scripts and modules that Python runs, here or in the text."""
+    text = page.read_text(encoding="utf-8")
+    inline = [re.sub(r"\s+", " ", code) for code in re.findall(r"(?<!`)`([^`]+)`(?!`)", text)]
+    lines = [*shell_lines(page), *inline]
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    assert {line.split()[1] for line in lines if re.match(r"make [a-z]+$|make [a-z]+ +#", line)} <= targets
+    for line in lines:
+        if module := re.search(r"(?<!\S)python -m (benchmarks[\w.]*)", line):
+            assert find_spec(module[1]), line
+        if script := re.search(r"(?<!\S)python (\S+\.py)", line):
+            assert script[1] == "trainval_model.py" or (ROOT / script[1]).is_file(), line
+
+
 def test_the_page_on_the_original_names_every_flag() -> None:
     page = ROOT / "docs" / "from-the-original.md"
     rows = [line.split("|")[1] for line in page.read_text(encoding="utf-8").splitlines() if line.startswith("| ")]
@@ -53,7 +57,7 @@ def test_the_page_on_the_original_names_every_flag() -> None:
 
 @pytest.mark.slow
 def test_readme_works_from_a_benchmark_to_masks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Runs the README's commands on a small part of UNC and a tiny network."""
+    """Runs the README's commands, those for training on a small part of UNC with a tiny network."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(PRESETS, "small", tiny_config(100))
     shutil.copytree(REFER, tmp_path / "refer" / "data")
@@ -61,20 +65,20 @@ def test_readme_works_from_a_benchmark_to_masks(tmp_path: Path, monkeypatch: pyt
     shutil.move(tmp_path / "refer" / "data" / "train2014", tmp_path / "coco")
     photo = next((tmp_path / "coco" / "train2014").iterdir())
     shutil.copy(photo, tmp_path / "photo.jpg")
-    quick = ["--steps", "2", "--workers", "0", "--image-size", "64"]
+    shutil.copytree(ROOT / "src/cmpc/weights/examples", tmp_path / "src/cmpc/weights/examples")
+    quick = ["--steps", "2", "--workers", "0", "--image.size", "64"]
     shown = [shlex.split(command)[1:] for command in commands(ROOT / "README.md")]
 
     def run(name: str, about: str, *extra: str) -> None:
         arguments = next(arguments for arguments in shown if arguments[0] == name and about in arguments)
-        assert main([argument.replace("MODEL", "runs/unc/best") for argument in arguments] + [*extra]) == 0
+        assert main([argument.replace("models/unc", "runs/unc/best") for argument in arguments] + [*extra]) == 0
 
+    run("segment", "src/cmpc/weights/examples/scene-3.jpg")  # with the model that ships
+    run("explain", "src/cmpc/weights/examples/scene-4.jpg")
     run("prepare", "unc")
     run("train", "data/unc", *quick)
     run("evaluate", "data/unc")
     run("segment", "photo.jpg")
-    scene = "src/cmpc/weights/examples/scene-4.jpg"
-    (tmp_path / scene).parent.mkdir(parents=True)
-    shutil.copy(ROOT / scene, tmp_path / scene)
-    run("explain", scene)  # with the model that ships
+    assert (tmp_path / "results" / "scene-3.overlay.png").exists()
     assert (tmp_path / "results" / "photo.overlay.png").exists()
     assert (tmp_path / "picture.png").exists()

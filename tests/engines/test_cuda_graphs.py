@@ -20,9 +20,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from cmpc.engines.cuda_graphs import Function, RecordedFunction, Tensors, recorded_size
-from cmpc.engines.lean import lean_network
+from cmpc.engines.passes.folding import fix_peepholes, fold_batch_norms
 from cmpc.engines.torch_engine import TorchEngine
-from engines.configurations import CONFIGURATIONS, PAPER, SMALL, build
+from networks import CONFIGURATIONS, PAPER, SMALL, build
 
 RANDOM = np.random.default_rng(0)
 IMAGES = RANDOM.integers(0, 256, (3, 64, 64, 3), np.uint8)
@@ -103,7 +103,7 @@ def test_few_shapes_are_recorded() -> None:
     for count in range(1, 9):
         for words in (1, 4):
             engine.comprehend(features, tokens_of(*[words] * count))
-    words = SMALL.max_words
+    words = SMALL.text.max_words
     assert [shapes["tokens"] for shapes in record.recorded[1:]] == [(size, words) for size in (1, 2, 4, 8)]
 
 
@@ -174,10 +174,12 @@ def test_nothing_that_cannot_be_recorded_is_done(name: str) -> None:
     config = CONFIGURATIONS[name]
     network = build(config).to("meta")
     size = config.image.size
-    encoder, comprehension = lean_network(network, winograd=False)
+    fold_batch_norms(network)
+    fix_peepholes(network, config.grid)
     with torch.inference_mode(), Transfers() as transfers:
-        features = encoder(torch.empty(1, 3, size, size, device="meta"))
-        comprehension(features, torch.empty(4, config.max_words, dtype=torch.int64, device="meta"))
+        features = network.encode_image(torch.empty(1, 3, size, size, device="meta"))
+        words = network.encode_expression(torch.empty(4, config.text.max_words, dtype=torch.int64, device="meta"))
+        network.comprehend(features, words, torch.zeros(4, dtype=torch.int64, device="meta"))
     assert not transfers.found
 
 

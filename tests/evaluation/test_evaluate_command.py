@@ -51,7 +51,7 @@ def test_reports_agree_with_each_other_and_name_the_protocol(
     assert "protocol paper" in printed
 
 
-def test_contact_sheet_shows_worst_and_best(options: list[str | Path], tmp_path: Path) -> None:
+def test_picture_shows_worst_and_best(options: list[str | Path], tmp_path: Path) -> None:
     assert run(*options) == 0
     sheet = np.asarray(Image.open(tmp_path / "out/worst-and-best.png"))
     assert sheet.ndim == 3
@@ -99,7 +99,7 @@ def test_interrupted_run_is_continued_with_resume_and_protected_without(
         return original(task)
 
     monkeypatch.setattr(cmpc.evaluation.scoring, "score", interrupted)
-    assert run(*options, "--batch-expressions", "2") == 130
+    assert run(*options, "--batch-images", "1") == 130
     monkeypatch.setattr(cmpc.evaluation.scoring, "score", original)
     assert not (tmp_path / "second/report.json").exists()
 

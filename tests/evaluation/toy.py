@@ -13,7 +13,7 @@ from pycocotools import mask as coco_mask
 from cmpc.data.pixels import PixelNormalisation
 from cmpc.data.schema import DatasetInfo, PreparedDataset, ReferredObject, write_dataset
 from cmpc.engines.engine import EngineName, Features, Precision
-from cmpc.models import ModelConfig
+from cmpc.models.config import ModelConfig
 
 Answer = Callable[[torch.Tensor, list[int]], np.ndarray]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,8 +10,8 @@ import pytest
 import torch
 
 import cmpc
-from cmpc.models import build_network
-from cmpc.models.relation_reasoning import RelationAwareReasoning
+from cmpc.models.build import build_network
+from cmpc.models.paper.relation_reasoning import RelationAwareReasoning
 from cmpc.segmenter import Segmenter
 
 MakeSegmenter = Callable[..., Segmenter]
@@ -20,7 +19,7 @@ MakeSegmenter = Callable[..., Segmenter]
 
 @pytest.fixture
 def make_segmenter(tiny_model_folder: Path) -> MakeSegmenter:
-    """Gives a segmenter of the tiny model with parts of its configuration changed, and random weights.
+    """Gives a segmenter of the tiny model with fields of its network changed, and random weights.
 
     ``word_type`` makes every word of that type: 0 entity, 1 attribute, 2 relation, 3 unnecessary.
     """
@@ -28,7 +27,7 @@ def make_segmenter(tiny_model_folder: Path) -> MakeSegmenter:
     def make(*, word_type: int | None = None, **changes: Any) -> Segmenter:
         plain = cmpc.load(tiny_model_folder)
         torch.manual_seed(11)
-        model = build_network(dataclasses.replace(plain.model.config, **changes))
+        model = build_network(plain.model.config.changed(network=changes))
         with torch.no_grad():
             for level in model.levels.values():  # strong affinities, so that a graph has something to say
                 if isinstance(level.relation_reasoning, RelationAwareReasoning):

@@ -43,7 +43,7 @@ def test_types_suggested_by_parts_of_speech_stand_beside_the_learned_ones(
         run(photo, "dog", *options, "--spacy-pipeline", "auto", "--out", tmp_path / "b.json")
 
 
-def test_folder_gives_one_contact_sheet(photo: Path, tiny_model_folder: Path, tmp_path: Path) -> None:
+def test_folder_gives_one_sheet(photo: Path, tiny_model_folder: Path, tmp_path: Path) -> None:
     folder = tmp_path / "photos"
     folder.mkdir()
     for name in ("a.jpg", "b.jpg"):

@@ -16,11 +16,11 @@ from pycocotools import mask as coco_mask
 from cmpc.errors import UsageError
 from cmpc.explanation import (
     Explanation,
-    contact_sheet,
     paint,
     save,
-    save_contact_sheet,
+    save_sheet,
     staged_picture,
+    staged_sheet,
     to_dict,
     to_svg,
 )
@@ -42,19 +42,19 @@ def shown(drawing: Drawing) -> list[str]:
 
 
 def test_picture_says_that_entity_and_attribute_are_one_sum(make_segmenter: MakeSegmenter, photo: Path) -> None:
-    told_apart = " ".join(texts(make_segmenter(word_type_supervision=True).explain(photo, EXPRESSION)))
+    told_apart = " ".join(texts(make_segmenter(word_type_supervision=True).explain(EXPRESSION, image=photo)))
     assert "entity attribute relation unnecessary" in told_apart
     assert "cannot tell one from the other" not in told_apart
-    as_sum = " ".join(texts(make_segmenter().explain(photo, EXPRESSION)))
+    as_sum = " ".join(texts(make_segmenter().explain(EXPRESSION, image=photo)))
     assert "entity or attribute relation unnecessary" in as_sum
     assert "cannot tell one from the other" in as_sum
-    unused = " ".join(texts(make_segmenter(word_type_gating=False).explain(photo, EXPRESSION)))
+    unused = " ".join(texts(make_segmenter(word_type_gating=False).explain(EXPRESSION, image=photo)))
     assert "unnecessary" not in unused
     assert "does not weigh words by their types" in unused
 
 
 def test_probabilities_stand_below_their_words(make_segmenter: MakeSegmenter, photo: Path) -> None:
-    explanation = make_segmenter(word_type_supervision=True).explain(photo, EXPRESSION)
+    explanation = make_segmenter(word_type_supervision=True).explain(EXPRESSION, image=photo)
     drawn = [shape for shape in staged_picture(explanation).shapes if isinstance(shape, Text)]
     for word, types in zip(explanation.prediction.words, explanation.prediction.word_types, strict=True):
         place = next(text for text in drawn if text.text == word and text.size > 20)
@@ -63,7 +63,7 @@ def test_probabilities_stand_below_their_words(make_segmenter: MakeSegmenter, ph
 
 
 def test_long_expression_takes_several_lines(make_segmenter: MakeSegmenter, photo: Path) -> None:
-    drawing = staged_picture(make_segmenter().explain(photo, "the left frisbee in the background " * 4))
+    drawing = staged_picture(make_segmenter().explain("the left frisbee in the background " * 4, image=photo))
     words = [shape for shape in drawing.shapes if isinstance(shape, Text) and shape.size > 20]
     assert len(words) == 20
     assert len({word.y for word in words}) > 1
@@ -71,7 +71,7 @@ def test_long_expression_takes_several_lines(make_segmenter: MakeSegmenter, phot
 
 
 def test_every_stage_is_shown(make_segmenter: MakeSegmenter, photo: Path) -> None:
-    explanation = make_segmenter().explain(photo, "the left man in blue")  # few enough words for a thumbnail each
+    explanation = make_segmenter().explain("the left man in blue", image=photo)  # few enough words for a thumbnail each
     titles = " | ".join(shown(staged_picture(explanation)))
     for part in ("the photo", "entity or attribute word alone", "words together", "after reasoning", "the mask"):
         assert part in titles
@@ -79,23 +79,23 @@ def test_every_stage_is_shown(make_segmenter: MakeSegmenter, photo: Path) -> Non
         assert f"response to {explanation.prediction.words[position]!r} alone" in titles
 
 
-def test_relational_words_show_their_affinities_and_arrows(make_segmenter: MakeSegmenter, photo: Path) -> None:
-    explanation = make_segmenter(word_type=2).explain(photo, "left of red dog")
+def test_relation_words_show_attention_and_arrows(make_segmenter: MakeSegmenter, photo: Path) -> None:
+    explanation = make_segmenter(word_type=2).explain("left of red dog", image=photo)
     drawing = staged_picture(explanation)
-    assert any("affinity of cells to 'left'" in title for title in shown(drawing))
+    assert any("attention of the cells to 'left'" in title for title in shown(drawing))
     arrows = [shape for shape in drawing.shapes if isinstance(shape, Arrow)]
     assert 1 <= len(arrows) <= 4
     assert all("points more than without relation words" in arrow.title for arrow in arrows)
-    silent = make_segmenter(word_type=0).explain(photo, "left of red dog")
-    assert not [shape for shape in staged_picture(silent).shapes if isinstance(shape, Arrow)]
-    assert "no word is a relation" in texts(silent)
-    assert "this model has no graph" in texts(make_segmenter(relation_reasoning=False).explain(photo, "dog"))
+    described = make_segmenter(word_type=0).explain("left of red dog", image=photo)
+    assert not [shape for shape in staged_picture(described).shapes if isinstance(shape, Arrow)]
+    assert "no word is a relation" in texts(described)
+    assert "this model has no graph" in texts(make_segmenter(relation_reasoning=False).explain("dog", image=photo))
 
 
 def test_what_is_named_but_not_meant_is_outlined(make_segmenter: MakeSegmenter) -> None:
     import dataclasses
 
-    explanation = make_segmenter(word_type=0).explain(np.zeros((64, 64, 3), np.uint8), "dog")
+    explanation = make_segmenter(word_type=0).explain("dog", image=np.zeros((64, 64, 3), np.uint8))
     grid = explanation.network.result.shape
     both, left = np.full(grid, 0.01, np.float32), np.full(grid, 0.01, np.float32)
     both[4:8, 1:5] = both[4:8, 10:14] = left[4:8, 1:5] = 0.9
@@ -109,7 +109,7 @@ def test_what_is_named_but_not_meant_is_outlined(make_segmenter: MakeSegmenter) 
 
 
 def test_levels_have_a_row_each_on_request(make_segmenter: MakeSegmenter, photo: Path) -> None:
-    explanation = make_segmenter().explain(photo, "dog")
+    explanation = make_segmenter().explain("dog", image=photo)
     plain, with_levels = staged_picture(explanation), staged_picture(explanation, ["c3", "c5"])
     assert with_levels.height > plain.height + 300
     labels = [shape.text for shape in with_levels.shapes if isinstance(shape, Text) and "level" in shape.text]
@@ -119,7 +119,7 @@ def test_levels_have_a_row_each_on_request(make_segmenter: MakeSegmenter, photo:
 
 
 def test_png_has_the_size_of_the_drawing(make_segmenter: MakeSegmenter, photo: Path, tmp_path: Path) -> None:
-    explanation = make_segmenter().explain(photo, EXPRESSION)
+    explanation = make_segmenter().explain(EXPRESSION, image=photo)
     save(explanation, tmp_path / "picture.png")
     drawing = staged_picture(explanation)
     with Image.open(tmp_path / "picture.png") as picture:
@@ -128,11 +128,11 @@ def test_png_has_the_size_of_the_drawing(make_segmenter: MakeSegmenter, photo: P
     assert (pixels == 255).all(axis=2).mean() < 0.9
     frame = next(shape for shape in drawing.shapes if isinstance(shape, Picture))
     centre = pixels[round((frame.y + frame.height / 2) / 2), round((frame.x + 0.3 * frame.width) / 2)]
-    np.testing.assert_allclose(centre, explanation.image[45, 42], atol=25)
+    np.testing.assert_allclose(centre, explanation.pixels[45, 42], atol=25)
 
 
 def test_svg_is_whole_and_readable(make_segmenter: MakeSegmenter, photo: Path, tmp_path: Path) -> None:
-    explanation = make_segmenter(word_type=2).explain(photo, EXPRESSION)
+    explanation = make_segmenter(word_type=2).explain(EXPRESSION, image=photo)
     save(explanation, tmp_path / "picture.svg", levels=["c4"])
     root = ElementTree.parse(tmp_path / "picture.svg").getroot()
     title = root.find(f"{SVG}title")
@@ -156,14 +156,14 @@ def test_svg_is_whole_and_readable(make_segmenter: MakeSegmenter, photo: Path, t
 
 def test_svg_holds_whatever_is_typed(make_segmenter: MakeSegmenter, photo: Path) -> None:
     hostile = "dog <script>\"&'\x00\x1b \ud800 ünï"
-    drawing = staged_picture(make_segmenter().explain(photo, hostile))
+    drawing = staged_picture(make_segmenter().explain(hostile, image=photo))
     root = ElementTree.fromstring(to_svg(drawing).split("\n", 1)[1])
     assert not list(root.iter(f"{SVG}script"))
     assert paint(drawing, 0.25).size
 
 
 def test_json_holds_every_map(make_segmenter: MakeSegmenter, photo: Path, tmp_path: Path) -> None:
-    explanation = make_segmenter().explain(photo, "the red dog behind")
+    explanation = make_segmenter().explain("the red dog behind", image=photo)
     save(explanation, tmp_path / "numbers.json")
     numbers = json.loads((tmp_path / "numbers.json").read_text(encoding="utf-8"))
     assert (numbers["height"], numbers["width"]) == (90, 140)
@@ -179,36 +179,34 @@ def test_json_holds_every_map(make_segmenter: MakeSegmenter, photo: Path, tmp_pa
         for position, values in stages.words.items():
             np.testing.assert_allclose(found["words"][str(position)], values, atol=1e-4)
         assert stages.graph is not None
-        np.testing.assert_allclose(found["graph"]["listening"], stages.graph.listening, atol=1e-4)
-        np.testing.assert_allclose(found["graph"]["speaking"], stages.graph.speaking, atol=1e-6)
+        np.testing.assert_allclose(found["graph"]["cell_to_words"], stages.graph.cell_to_words, atol=1e-4)
+        np.testing.assert_allclose(found["graph"]["word_to_cells"], stages.graph.word_to_cells, atol=1e-6)
         np.testing.assert_allclose(found["graph"]["shares"], stages.graph.shares, atol=1e-6)
         np.testing.assert_array_equal(found["graph"]["regions"], stages.graph.regions)
-    assert numbers["square"] == {"size": 64, "top": 11, "left": 0, "height": 41, "width": 64}
+    assert numbers["letterbox"] == {"size": 64, "top": 11, "left": 0, "height": 41, "width": 64}
 
 
-def test_contact_sheet_has_a_row_for_each_explanation(
-    make_segmenter: MakeSegmenter, photo: Path, tmp_path: Path
-) -> None:
+def test_sheet_has_a_row_for_each_explanation(make_segmenter: MakeSegmenter, photo: Path, tmp_path: Path) -> None:
     segmenter = make_segmenter()
-    rows = [(name, segmenter.explain(photo, words)) for name, words in (("a.jpg", "dog"), ("b.jpg", "red man"))]
-    drawing = contact_sheet(rows)
+    rows = [(name, segmenter.explain(words, image=photo)) for name, words in (("a.jpg", "dog"), ("b.jpg", "red man"))]
+    drawing = staged_sheet(rows)
     found = [shape.text for shape in drawing.shapes if isinstance(shape, Text)]
     assert {"a.jpg", "b.jpg", "dog", "red", "man"} <= set(found)
-    assert drawing.height > contact_sheet(rows[:1]).height + 80
-    save_contact_sheet(iter(rows), tmp_path / "sheet.png")
-    save_contact_sheet(iter(rows), tmp_path / "sheet.svg")
+    assert drawing.height > staged_sheet(rows[:1]).height + 80
+    save_sheet(iter(rows), tmp_path / "sheet.png")
+    save_sheet(iter(rows), tmp_path / "sheet.svg")
     ElementTree.parse(tmp_path / "sheet.svg")
-    save_contact_sheet(iter(rows), tmp_path / "sheet.json")
+    save_sheet(iter(rows), tmp_path / "sheet.json")
     numbers = json.loads((tmp_path / "sheet.json").read_text(encoding="utf-8"))
     assert [row["photo"] for row in numbers] == ["a.jpg", "b.jpg"]
     assert numbers[1] == {"photo": "b.jpg", **json.loads(json.dumps(to_dict(rows[1][1])))}
     with pytest.raises(ValueError, match="at least one"):
-        contact_sheet([])
+        staged_sheet([])
 
 
 def test_other_endings_are_refused(make_segmenter: MakeSegmenter, photo: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"picture\.gif must end in \.png, \.svg or \.json"):
-        save(make_segmenter().explain(photo, "dog"), tmp_path / "picture.gif")
+        save(make_segmenter().explain("dog", image=photo), tmp_path / "picture.gif")
     assert list(tmp_path.iterdir()) == [photo]
 
 

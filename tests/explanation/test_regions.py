@@ -40,8 +40,8 @@ def test_things_come_first_and_their_surroundings_after() -> None:
     inside = np.ones((8, 8), bool)
     inside[0] = False
     features = np.random.default_rng(1).normal(size=(3, 8, 8)).astype(np.float32)
-    labels, count = find_regions(features, inside, things)
-    assert count == 2  # the third lies in the padding
+    labels = find_regions(features, inside, things)
+    assert labels[things].max() == 1  # the third thing lies in the padding
     assert (labels[1:3, 1:3] == 0).all()
     assert (labels[5:7, 5:7] == 1).all()
     assert (labels[inside & ~things] >= 2).all()
@@ -49,8 +49,7 @@ def test_things_come_first_and_their_surroundings_after() -> None:
 
 
 def test_photo_full_of_things_has_no_surroundings() -> None:
-    labels, count = find_regions(np.zeros((2, 4, 4), np.float32), np.ones((4, 4), bool), np.ones((4, 4), bool))
-    assert count == 1
+    labels = find_regions(np.zeros((2, 4, 4), np.float32), np.ones((4, 4), bool), np.ones((4, 4), bool))
     assert (labels == 0).all()
 
 

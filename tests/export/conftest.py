@@ -9,7 +9,7 @@ import pytest
 from cmpc.cli import main
 from cmpc.data.vocabulary import Vocabulary
 from cmpc.model_folder import save_model_folder
-from engines.configurations import CONFIGURATIONS, build
+from networks import CONFIGURATIONS, build
 
 KINDS = [
     ("small", "onnx"),

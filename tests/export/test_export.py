@@ -38,13 +38,14 @@ def test_answers_are_those_of_the_model(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     model = cmpc.load(model_folders[kind[0]])
-    side = -(-model.config.image.size // devices.DETAIL_STRIDE)
-    monkeypatch.setattr(devices, "CACHED_VALUES", 2 * side * side * model.config.backbone.channels[0])
+    channels, stride = model.config.backbone.largest_map
+    side = -(-model.config.image.size // stride)
+    monkeypatch.setattr(devices, "CACHED_VALUES", 2 * side * side * channels)
     exported = Segmenter.load(exports[kind])  # sees two images at once
     assert (exported.engine.name, exported.engine.precision) == (kind[1], "fp32")
     other = np.random.default_rng(0).integers(0, 255, (50, 40, 3), np.uint8)
-    photos, asked = [photo, other, other[::-1]], [EXPRESSIONS, "dog", EXPRESSIONS * 4]
-    for ours, theirs in zip(exported.predict_batch(photos, asked), model.predict_batch(photos, asked), strict=True):
+    photos, asked = [photo, other, other[::-1]], [EXPRESSIONS, "dog", EXPRESSIONS * 4]  # the last in two rounds
+    for ours, theirs in zip(exported.predict_batch(asked, photos), model.predict_batch(asked, photos), strict=True):
         for one, expected in zip(ours, theirs, strict=True):
             np.testing.assert_allclose(one.probability, expected.probability, atol=1e-4)
             np.testing.assert_allclose(one.word_types, expected.word_types, atol=1e-4)
@@ -65,7 +66,7 @@ def test_example_gives_the_mask_without_torch_and_without_this_package(
     arguments = [sys.executable, "-c", program, example, str(photo), EXPRESSIONS[0], str(mask)]
     done = subprocess.run(arguments, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    expected = cmpc.load(model_folders[kind[0]]).predict(photo, EXPRESSIONS[0])[0].mask
+    expected = cmpc.load(model_folders[kind[0]]).predict(EXPRESSIONS[0], image=photo)[0].mask
     written = np.asarray(Image.open(mask))
     assert set(np.unique(written)) <= {0, 255}
     assert ((written > 0) != expected).mean() < 0.002
@@ -109,7 +110,7 @@ def test_what_an_export_cannot_do_is_refused(exports: Exports, photo: Path, caps
         with pytest.raises(UsageError, match=reason):
             Segmenter.load(folder, **options)
     with pytest.raises(UserError, match="only the torch engine explains, and this model runs on onnx"):
-        Segmenter.load(folder).explain(photo, "dog")
+        Segmenter.load(folder).explain("dog", image=photo)
     with pytest.raises(UserError, match="is an exported model: give the model folder"):
         load_model_folder(folder)
 
@@ -120,7 +121,7 @@ def test_export_that_differs_from_the_model_is_not_written(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr("cmpc.interop.export.check.TOLERANCE", 0.0)
+    monkeypatch.setattr("cmpc.export.check.TOLERANCE", 0.0)
     assert export("--model", model_folders["small"], "--out", tmp_path / "out") == 1
     assert "nothing was exported, because the graphs differ from the model on noise" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
@@ -132,6 +133,24 @@ def test_command_segments_with_an_exported_folder(exports: Exports, photo: Path,
         options = ["--model", str(exports[kind]), "--engine", kind[1], "--precision", "fp32", "--out", str(out)]
         assert main(["segment", str(photo), "the left man", *options]) == 0
         assert (out / "photo.overlay.png").exists()
+
+
+@pytest.mark.parametrize("kind", KINDS[:2], ids=" ".join)
+def test_command_with_an_export_imports_no_torch(
+    kind: tuple[str, str], exports: Exports, photo: Path, tmp_path: Path
+) -> None:
+    program = (
+        "import sys\n"
+        "from cmpc.cli import main\n"
+        "assert main(sys.argv[1:]) == 0\n"
+        "print(sorted({'torch', 'huggingface_hub', 'pyarrow', 'scipy'} & set(sys.modules)))\n"
+    )
+    arguments = ["segment", photo, "the left man", "--model", exports[kind], "--out", tmp_path / "out"]
+    command = [sys.executable, "-c", program, *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["[]"]
+    assert (tmp_path / "out" / "photo.json").exists()
 
 
 def test_export_is_evaluated_as_its_model_is(
@@ -180,10 +199,10 @@ def test_int8_is_calibrated_on_data_and_its_loss_is_told(
     assert "overall IoU" in (out / "README.md").read_text()
     exported = Segmenter.load(out, precision="int8")
     assert exported.engine.precision == "int8"
-    expected = cmpc.load(model_folders["paper"]).predict(photo, EXPRESSIONS)
+    expected = cmpc.load(model_folders["paper"]).predict(EXPRESSIONS, image=photo)
     differences = [
         np.abs(ours.probability - theirs.probability).mean()
-        for ours, theirs in zip(exported.predict(photo, EXPRESSIONS), expected, strict=True)
+        for ours, theirs in zip(exported.predict(EXPRESSIONS, image=photo), expected, strict=True)
     ]
     assert 0 < max(differences) < 0.1
     if format == "onnx":

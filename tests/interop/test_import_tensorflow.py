@@ -17,7 +17,8 @@ from cmpc.interop.tensorflow.checkpoint import open_checkpoint
 from cmpc.interop.tensorflow.import_cmpc import import_cmpc
 from cmpc.interop.tensorflow.names import variables
 from cmpc.model_folder import load_model_folder
-from cmpc.models import CMPC, PRESETS, preset
+from cmpc.models.config import PRESETS, preset
+from cmpc.models.paper.cmpc import CMPC
 from interop.tables import write_float_bundle
 from interop.tiny_network import TINY, WORDS, training_checkpoint, values_of, write_training_checkpoint
 from reference.original_model import original_model
@@ -156,7 +157,7 @@ def test_full_size_checkpoint_gives_the_reference_network_in_less_than_twice_its
     names = sorted({(variable.name, variable.shape) for variable in variables(config)})
     prefix, out = tmp_path / "unc_iter_700000.tfmodel", tmp_path / "model"
     write_float_bundle(prefix, ((name, make(name, shape)) for name, shape in names))
-    words = ("<pad>", "<go>", "<eos>", "<unk>", *(f"word{number}" for number in range(config.vocabulary_size - 4)))
+    words = ("<pad>", "<go>", "<eos>", "<unk>", *(f"word{number}" for number in range(config.text.vocabulary_size - 4)))
     (tmp_path / "vocabulary.txt").write_text("\n".join(words) + "\n")
     command = ["import-tf", str(prefix), "--vocabulary", str(tmp_path / "vocabulary.txt"), "--out", str(out)]
     done = subprocess.run([sys.executable, "-c", IMPORT, *command], capture_output=True, text=True, check=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import zlib
 from pathlib import Path
 
@@ -10,24 +9,18 @@ import numpy as np
 
 from cmpc.data.vocabulary import Vocabulary
 from cmpc.interop.tensorflow.names import variables
-from cmpc.models import BackboneConfig, ModelConfig
+from cmpc.models.config import CMPCConfig, DeepLabResNetConfig, LSTMConfig, ModelConfig
 from interop.tables import write_float_bundle
 
 WORDS = Vocabulary(("<pad>", "<go>", "<eos>", "<unk>", "man", "left"))
 TINY = ModelConfig(
-    vocabulary_size=len(WORDS),
-    backbone=BackboneConfig(channels=(8, 12, 16, 20), blocks=(1, 2, 2, 1)),
-    embedding_channels=3,
-    word_channels=4,
-    word_type_channels=2,
-    multimodal_channels=5,
-    fusion_channels=3,
-    fusion_heads=2,
-    peephole_grid=(2, 2),
+    backbone=DeepLabResNetConfig(channels=(8, 12, 16, 20), blocks=(1, 2, 2, 1)),
+    text=LSTMConfig(vocabulary_size=len(WORDS), embedding_channels=3, word_channels=4),
+    network=CMPCConfig(
+        word_type_channels=2, multimodal_channels=5, fusion_channels=3, fusion_heads=2, peephole_grid=(2, 2)
+    ),
 )
-TINY_TORCHVISION = dataclasses.replace(
-    TINY, backbone=dataclasses.replace(TINY.backbone, stride_in="3x3", tensorflow_padding=False, norm_epsilon=1e-5)
-)
+TINY_TORCHVISION = TINY.changed(backbone={"convention": "torchvision"})
 
 
 def values_of(name: str, shape: tuple[int, ...]) -> np.ndarray:

@@ -13,7 +13,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from cmpc.models import LEVELS
+from cmpc.conventions import LEVELS
+from cmpc.models.cells import to_cells
 from cmpc.models.normalisation import unit_norm
 from reference.original_model import original_model
 
@@ -43,9 +44,9 @@ def computed(reference: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         for expression, value in zip(EXPRESSIONS, values, strict=True):
             numbers[f"{expression}/{name}"] = value.numpy()
 
-    def at_cells(maps: Tensor, stride: int) -> Tensor:
-        """(E, C, 40, 40) -> (E, 5, 5, C / stride)."""
-        return maps[:, ::stride, CELLS][..., CELLS].permute(0, 2, 3, 1)
+    def at_cells(cells: Tensor, stride: int) -> Tensor:
+        """(E, S, C) of 40 x 40 cells -> (E, 5, 5, C / stride)."""
+        return cells.unflatten(1, (40, 40))[:, CELLS][:, :, CELLS, ::stride]
 
     images = torch.stack([network_input(reference[f"{photo}/image"], model.config.image.mean) for photo in PHOTOS])
     words = [torch.from_numpy(reference[f"{expression}/words"].astype(np.int64)) for expression in EXPRESSIONS]
@@ -69,31 +70,32 @@ def computed(reference: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
                 )
             )
             exchange.global_vector.register_forward_hook(
-                lambda module, arguments, result, name=f"attention_{number}_{level}": record(name, result[1][:, ::8])
+                lambda module, arguments, result, name=f"attention_{number}_{level}": record(name, result[1][:, ::8, 0])
             )
 
     with torch.inference_mode():
         stages = model.backbone(images)
         output = model.comprehend(model.encode_image(images), model.encode_expression(tokens), image_index)
+        side_logits = model.side_logits(output)
     for level in LEVELS:
-        for photo, features in zip(PHOTOS, at_cells(stages[level], 8), strict=True):
+        for photo, features in zip(PHOTOS, at_cells(to_cells(stages[level], (40, 40)), 8), strict=True):
             numbers[f"{photo}/{level}"] = features.numpy()
         with torch.inference_mode():
-            lateral = unit_norm(model.lateral[level](stages[level]), dim=1)
+            lateral = unit_norm(to_cells(model.lateral[level](stages[level]), (40, 40)))
         record(f"lateral_{level}", at_cells(lateral, 8)[image_index])
-        maps = output.maps[level]
+        maps = output.levels[level]
         record(f"entities_{level}", at_cells(maps.entities, 8))
-        record(f"reasoned_{level}", at_cells(maps.reasoning.features, 8))
-        record(f"cell_to_words_{level}", maps.reasoning.cell_to_words[:, ::16])
-        record(f"word_to_cells_{level}", maps.reasoning.word_to_cells[:, ::16])
-        record(f"side_scores_{level}", output.side_logits[level][:, ::8, ::8])
+        record(f"reasoned_{level}", at_cells(maps.reasoned.features, 8))
+        record(f"cell_to_words_{level}", maps.reasoned.cell_to_words[:, ::16])
+        record(f"word_to_cells_{level}", maps.reasoned.word_to_cells[:, ::16])
+        record(f"side_scores_{level}", side_logits[level][:, ::8, ::8])
     record("words_feat", output.expressions.words[..., ::4])
     record("word_types", output.word_types)
     record("entity_attribute", output.expressions.entity_attribute[:, ::2])
     record("necessary", output.expressions.necessary[:, ::2])
     for number, step in enumerate(steps):
         record(f"conv_lstm_{number}", at_cells(step, 4))
-    record("scores", output.scores)
+    record("scores", output.decoded.scores)
     record("logits", output.logits[:, ::3, ::3])
     return numbers
 

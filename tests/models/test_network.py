@@ -2,83 +2,20 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cmpc.models import (
-    CMPC,
-    LEVELS,
-    BackboneConfig,
-    ModelConfig,
-    ReferringNetwork,
-    SegmentationOutput,
-    build_network,
-    preset,
-)
-
-TINY = {
-    "vocabulary_size": 50,
-    "embedding_channels": 12,
-    "word_channels": 16,
-    "word_type_channels": 8,
-    "multimodal_channels": 12,
-    "fusion_channels": 10,
-}
-
-
-def tiny(name: str, **changes: object) -> ModelConfig:
-    """A preset with few channels, so that a test takes milliseconds."""
-    config = preset(name, **TINY)
-    backbone = dataclasses.replace(config.backbone, channels=(16, 16, 24, 32), blocks=(1, 1, 1, 1))
-    if name == "paper":
-        config = dataclasses.replace(config, peephole_grid=(8, 8))
-    else:
-        config = dataclasses.replace(config, refinement_channels=8)
-    return dataclasses.replace(config, backbone=backbone, **changes)
-
-
-CONFIGURATIONS = {
-    "paper": tiny("paper"),
-    "small": tiny("small"),
-    "without entity perception": tiny("paper", entity_perception=False),
-    "without relation-aware reasoning": tiny("paper", relation_reasoning=False),
-    "without word-type gating": tiny("small", word_type_gating=False),
-    "without exchange": tiny("small", exchange_rounds=0),
-    "one round of exchange": tiny("paper", exchange_rounds=1),
-    "sum instead of ConvLSTM": tiny("paper", conv_lstm=False),
-    "words read from both ends": tiny("small", both_directions=True),
-    "grounded reasoning": tiny("small", grounded_reasoning=True),
-    "second look and selection": tiny("small", grounded_reasoning=True, second_look=True, selection=True),
-    "bare": tiny(
-        "small",
-        entity_perception=False,
-        relation_reasoning=False,
-        exchange_rounds=0,
-        conv_lstm=False,
-        refinement_channels=0,
-    ),
-    "recurrent refinement network": tiny("paper", network="rrn"),
-    "recurrent refinement network on the compact backbone": tiny("small", network="rrn"),
-}
+from cmpc.models.config import ModelConfig, preset
+from cmpc.models.network import ReferringNetwork, SegmentationOutput
+from cmpc.models.paper.cmpc import CMPC
+from networks import CONFIGURATIONS, build, tiny_config
 
 
 @pytest.fixture(params=CONFIGURATIONS)
 def model(request: pytest.FixtureRequest) -> ReferringNetwork:
     return build(CONFIGURATIONS[request.param])
-
-
-def build(config: ModelConfig) -> ReferringNetwork:
-    """A network with random weights; batch norms get statistics, so that they do something."""
-    torch.manual_seed(0)
-    model = build_network(config)
-    for buffers in (module for name, module in model.named_modules() if name.rpartition(".")[2].startswith("bn")):
-        buffers.running_mean.normal_(std=0.1)
-        buffers.running_var.uniform_(0.5, 2.0)
-    return model.eval()
 
 
 def random_input(
@@ -94,8 +31,8 @@ def random_input(
 
 def assert_same(output: SegmentationOutput, row: int, alone: SegmentationOutput) -> None:
     torch.testing.assert_close(output.logits[row], alone.logits[0], rtol=1e-4, atol=1e-4)
-    for level, logits in output.side_logits.items():
-        torch.testing.assert_close(logits[row], alone.side_logits[level][0], rtol=1e-4, atol=1e-4)
+    for level, maps in output.levels.items():
+        torch.testing.assert_close(maps.fused[row], alone.levels[level].fused[0], rtol=1e-4, atol=1e-4)
 
 
 @torch.inference_mode()
@@ -103,8 +40,10 @@ def test_logits_have_the_size_of_the_images(model: ReferringNetwork) -> None:
     pixels, tokens, image_index = random_input(height=64, width=96)
     output = model(pixels, tokens, image_index)
     assert output.logits.shape == (3, 64, 96)
-    sides = () if model.config.network == "rrn" else (*LEVELS, *(("selection",) if model.config.selection else ()))
-    assert {side: logits.shape for side, logits in output.side_logits.items()} == dict.fromkeys(sides, (3, 64, 96))
+    sides = model.side_names
+    assert {side: logits.shape for side, logits in model.side_logits(output).items()} == dict.fromkeys(
+        sides, (3, 64, 96)
+    )
     assert output.word_types.shape == (3, 5, 4)
     assert torch.isfinite(output.logits).all()
 
@@ -153,13 +92,14 @@ def test_expression_without_words_gives_finite_logits(model: ReferringNetwork) -
 def test_every_parameter_that_trains_gets_a_gradient(model: ReferringNetwork) -> None:
     pixels, tokens, image_index = random_input()
     output = model.train()(pixels, tokens, image_index)
-    (output.logits.sum() + sum(logits.sum() for logits in output.side_logits.values())).backward()
+    (output.logits.sum() + sum(logits.sum() for logits in model.side_logits(output).values())).backward()
+    gating = getattr(model.config.network, "word_type_gating", True)
     missing = {name for name, value in model.named_parameters() if value.requires_grad and value.grad is None}
     # without gating no word type is used, except by a loss on the types themselves
-    assert model.config.word_type_gating or missing == {
+    assert gating or missing == {
         f"language.{layer}.{kind}" for layer in ("word_type_hidden", "word_type") for kind in ("weight", "bias")
     }
-    assert not model.config.word_type_gating or not missing
+    assert not gating or not missing
 
 
 def test_frozen_batch_norm_of_the_paper_keeps_its_statistics_in_training() -> None:
@@ -175,7 +115,7 @@ def test_configuration_survives_json(model: ReferringNetwork) -> None:
 
 
 def test_unknown_configuration_field_is_refused_by_name() -> None:
-    with pytest.raises(ValueError, match="unknown ModelConfig field: wormhole"):
+    with pytest.raises(ValueError, match="unknown part: wormhole"):
         ModelConfig.from_dict({"wormhole": 1})
 
 
@@ -198,22 +138,23 @@ def test_presets_have_the_published_and_the_promised_size() -> None:
     assert sum(value.numel() for value in small.parameters()) < 12_000_000
 
 
-def test_stride_may_sit_in_either_convolution() -> None:
-    for stride_in in ("1x1", "3x3"):
-        backbone = dataclasses.replace(CONFIGURATIONS["paper"].backbone, stride_in=stride_in)
-        model = build(dataclasses.replace(CONFIGURATIONS["paper"], backbone=backbone))
-        assert model(*random_input()).logits.shape == (3, 64, 64)
+@pytest.mark.parametrize("convention", ["caffe", "torchvision"])
+def test_backbone_takes_weights_of_either_convention(convention: str) -> None:
+    model = build(CONFIGURATIONS["paper"].changed(backbone={"convention": convention}))
+    assert model(*random_input()).logits.shape == (3, 64, 64)
 
 
-def test_backbone_fields_are_strict() -> None:
-    with pytest.raises(ValueError, match="unknown BackboneConfig field: depth"):
-        ModelConfig.from_dict({"backbone": {"depth": 5}})
-    assert BackboneConfig().kind == "deeplab_resnet101"
+def test_fields_of_the_parts_are_strict() -> None:
+    values = preset("small").to_dict()
+    with pytest.raises(ValueError, match="unknown CompactConfig field: depth"):
+        ModelConfig.from_dict({**values, "backbone": {"kind": "compact", "depth": 5}})
+    with pytest.raises(ValueError, match="unknown backbone 'telescope'; there are deeplab_resnet101, compact"):
+        ModelConfig.from_dict({**values, "backbone": {"kind": "telescope"}})
 
 
 @pytest.mark.parametrize("both_directions", [False, True])
 def test_word_knows_what_follows_it_only_where_both_directions_are_read(both_directions: bool) -> None:
-    model = build(tiny("small", both_directions=both_directions))
+    model = build(tiny_config(50).changed(text={"both_directions": both_directions}))
     assert isinstance(model, CMPC)
     one, other = model.encode_expression(torch.tensor([[5, 6, 7], [5, 6, 8]])).words
     assert torch.equal(one[0], other[0]) != both_directions

@@ -6,7 +6,8 @@ import numpy as np
 import torch
 
 from cmpc.interop.tensorflow.names import variables
-from cmpc.models import CMPC, preset
+from cmpc.models.config import preset
+from cmpc.models.paper.cmpc import CMPC
 from reference.weights_rule import make
 
 

@@ -15,27 +15,19 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 
 from cmpc.data.schema import DatasetInfo, ReferredObject, write_dataset
-from cmpc.models import ModelConfig
-from cmpc.models.config import PRESETS
+from cmpc.models.config import PRESETS, ModelConfig
+from networks import tiny_config
 
 QUICK_RUN = (
-    *("--image-size", "64", "--batch-images", "2", "--expressions-per-image", "2", "--log-every", "1"),
+    *("--image.size", "64", "--batch-images", "2", "--expressions-per-image", "2", "--log-every", "1"),
     *("--precision", "32", "--accelerator", "cpu"),
 )
 
 
 def tiny_preset() -> ModelConfig:
     """``small`` with few channels."""
-    return dataclasses.replace(
-        PRESETS["small"],
-        embedding_channels=12,
-        word_channels=16,
-        word_type_channels=8,
-        multimodal_channels=12,
-        fusion_channels=10,
-        refinement_channels=8,
-        backbone=dataclasses.replace(PRESETS["small"].backbone, channels=(8, 12, 16, 16), blocks=(1, 1, 1, 1)),
-    )
+    tiny = tiny_config(PRESETS["small"].text.vocabulary_size)
+    return dataclasses.replace(tiny, image=PRESETS["small"].image).changed(backbone={"channels": (8, 12, 16, 16)})
 
 
 def main_with_tiny_preset() -> int:
@@ -48,9 +40,10 @@ def main_with_tiny_preset() -> int:
 
 def train_process(arguments: Sequence[str | Path], *, launcher: Sequence[str] = ()) -> subprocess.Popen[str]:
     """Starts ``cmpc train`` with a tiny network in a process of its own, or through a launcher such as ``torchrun``."""
+    path = [str(Path(__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
     return subprocess.Popen(
         [sys.executable, *(launcher or ("-m",)), "training.scenes", "train", *map(str, arguments)],
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[1])},
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(path)},
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -102,7 +95,7 @@ def scene(folder: Path, number: int) -> list[ReferredObject]:
                 image=f"{number}.png",
                 height=60,
                 width=80,
-                mask=coco_mask.encode(mask)["counts"].decode(),
+                rle=coco_mask.encode(mask)["counts"].decode(),
                 box=(x, y, 18, 25),
                 category="box",
                 expressions=tuple(said)[:count],

@@ -18,8 +18,12 @@ from cmpc.training.interruption import Interruption
 from cmpc.training.options import TrainingOptions
 from cmpc.training.recipe import train
 from compiling import compiled_by
-from engines.configurations import CONFIGURATIONS, build
+from networks import CONFIGURATIONS, build, tiny_config
 from training.scenes import QUICK_RUN, losses, train_process
+
+ENOUGH_CHANNELS = ("--backbone.channels", "16", "16", "24", "32")
+"""With fewer, PyTorch 2.13's convolutions on maps whose channels come last write beyond their memory on some processors
+when they form gradients."""
 
 
 @pytest.mark.slow
@@ -27,7 +31,7 @@ def test_compiled_network_trains_as_the_plain_one(
     scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "compiled-code"))
-    arguments = ["--data", scenes, *QUICK_RUN, "--workers", "0", "--steps", "4"]
+    arguments = ["--data", scenes, *QUICK_RUN, "--workers", "0", "--steps", "4", *ENOUGH_CHANNELS]
     for run, extra in (("plain", ()), ("compiled", ("--compile",))):
         process = train_process([*arguments, *extra, "--out", tmp_path / run])
         output, _ = process.communicate()
@@ -88,13 +92,12 @@ def test_compiler_that_works_is_accepted() -> None:
     check_compiler(torch.device("cpu"))
 
 
-def test_channels_last_changes_rounding_alone(
-    scenes: Path, tmp_path: Path, tiny_network: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    options = {"data": scenes, "accelerator": "cpu", "precision": "32", "workers": 0, "image_size": 64}
+def test_channels_last_changes_rounding_alone(scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    options = {"data": scenes, "accelerator": "cpu", "precision": "32", "workers": 0}
+    options |= {"model": tiny_config(50)}  # of as many channels as ENOUGH_CHANNELS
     options |= {"batch_images": 2, "expressions_per_image": 2, "log_every": 1, "steps": 4, "validate_every": 0}
     train(TrainingOptions(**options, out=tmp_path / "first"))
-    monkeypatch.setattr("cmpc.training.recipe.channels_last_pays", lambda device: True)
+    monkeypatch.setattr("cmpc.training.preparation.channels_last_pays", lambda device: True)
     stops = iter([False, True])
     with monkeypatch.context() as stopping:
         stopping.setattr(Interruption, "wanted", lambda *_, **__: next(stops))

@@ -11,16 +11,16 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
+from cmpc.blocks.dataset import Settings, make_blocks
+from cmpc.conventions import WORD_TYPES, ImageConfig
 from cmpc.data.augmentation import Augmentation
 from cmpc.data.dataset import NO_TYPE, Batch, ReferringImages, collate, prepare_worker, shares_of_cells
 from cmpc.data.sampler import StepSampler
 from cmpc.data.schema import PreparedDataset
-from cmpc.data.sources.blocks import Settings, make_blocks
 from cmpc.data.transforms import letterbox_image
 from cmpc.data.vocabulary import Vocabulary
 from cmpc.errors import UsageError, UserError
-from cmpc.models import ImageConfig
-from cmpc.models.config import WORD_TYPES
+from cmpc.models.config import preset
 from cmpc.training.options import TrainingOptions
 from cmpc.training.recipe import train
 
@@ -58,8 +58,8 @@ def batches(data: ReferringImages, workers: int, context: str | None = None) -> 
 def test_batch_has_the_documented_layout(scenes: Path) -> None:
     batch = batches(dataset(scenes), workers=0)[0]
     expressions = len(batch.tokens)
-    assert batch.images.shape == (2, 48, 48, 3)
-    assert batch.images.dtype == torch.uint8
+    assert batch.squares.shape == (2, 48, 48, 3)
+    assert batch.squares.dtype == torch.uint8
     assert batch.masks.shape == (expressions, 48, 48)
     assert batch.masks.dtype == torch.bool
     assert batch.image_index.tolist() == sorted(batch.image_index.tolist())
@@ -75,9 +75,9 @@ def test_photo_decoded_at_half_its_size_shows_what_the_whole_one_shows(tmp_path:
     for visit in next(iter(StepSampler(data.order, batch=2, start=0, stop=1))):
         sample, row = data[visit], data.questions[visit.image][0][0]
         whole = letterbox_image(data.data.read_image(row), 48, "area")
-        difference = np.abs(sample.image.astype(int) - whole)
+        difference = np.abs(sample.pixels.astype(int) - whole)
         assert difference.mean() < 1
-        assert np.corrcoef(sample.image.ravel(), whole.ravel())[0, 1] > 0.998
+        assert np.corrcoef(sample.pixels.ravel(), whole.ravel())[0, 1] > 0.998
 
 
 def test_red_is_what_the_mask_of_red_shows(scenes: Path) -> None:
@@ -87,7 +87,7 @@ def test_red_is_what_the_mask_of_red_shows(scenes: Path) -> None:
     for batch in batches(dataset(scenes, augmentation=changes), workers=0):
         for tokens, mask, index in zip(batch.tokens, batch.masks, batch.image_index, strict=True):
             words = [WORDS.words[token] for token in tokens if token]
-            inside = batch.images[index][mask].float().mean(dim=0)  # RGB
+            inside = batch.squares[index][mask].float().mean(dim=0)  # RGB
             columns = mask.any(dim=0).nonzero().float().mean()
             if "red" in words or "blue" in words:
                 assert (inside[0] > inside[2]) == ("red" in words)
@@ -120,13 +120,13 @@ def test_dataset_travels_to_other_processes(scenes: Path) -> None:
     data = dataset(scenes, augmentation=Augmentation())
     copy = pickle.loads(pickle.dumps(data))
     visit = next(iter(StepSampler(data.order, batch=1, start=0, stop=1)))[0]
-    np.testing.assert_array_equal(copy[visit].image, data[visit].image)
+    np.testing.assert_array_equal(copy[visit].pixels, data[visit].pixels)
 
 
 def test_epochs_are_augmented_differently(scenes: Path) -> None:
     data = dataset(scenes, augmentation=Augmentation(), shuffle=False)
     visit = next(iter(StepSampler(data.order, batch=1, start=0, stop=1)))[0]
-    assert (data[visit].image != data[visit._replace(epoch=1)].image).any()
+    assert (data[visit].pixels != data[visit._replace(epoch=1)].pixels).any()
 
 
 def test_unknown_split_is_refused(scenes: Path) -> None:
@@ -138,7 +138,8 @@ def test_unknown_split_is_refused(scenes: Path) -> None:
 def test_missing_photo_is_one_sentence_from_any_process(
     scenes: Path, tmp_path: Path, workers: int, tiny_network: None
 ) -> None:
-    options = TrainingOptions(data=scenes, out=tmp_path / "run", images=tmp_path, image_size=32, steps=2)
+    network = preset("small", image={"size": 32})
+    options = TrainingOptions(data=scenes, out=tmp_path / "run", images=tmp_path, model=network, steps=2)
     options = dataclasses.replace(options, workers=workers, accelerator="cpu", precision="32")
     with pytest.raises(UserError) as refused:
         train(options)
@@ -175,7 +176,7 @@ def test_grounding_lies_where_the_words_point(tmp_path: Path) -> None:
             for visit, sample in zip(visits, samples, strict=True):
                 for chosen in data.order.chosen(visit.epoch, visit.image, visit.part):
                     row, position = data.questions[visit.image][chosen]
-                    expected = {word: one.mask for one in row.grounding[position] for word in one.words if word < 6}
+                    expected = {word: one.rle for one in row.grounding[position] for word in one.words if word < 6}
                     indices = batch.grounding_index[number]
                     assert indices.nonzero().flatten().tolist() == sorted(expected)
                     for word, encoded in expected.items():

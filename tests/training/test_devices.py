@@ -17,7 +17,7 @@ TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("extra", [(), ("--recipe", "paper"), ("--no-word-type-gating",)], ids=" ".join)
+@pytest.mark.parametrize("extra", [(), ("--recipe", "paper"), ("--network.no-word-type-gating",)], ids=" ".join)
 def test_two_processes_give_the_losses_of_one(scenes: Path, tmp_path: Path, extra: tuple[str, ...]) -> None:
     """With the same images in a step: batch norms and means of the losses see both halves."""
     arguments = ["--data", scenes, *QUICK_RUN, "--steps", "8", "--workers", "0", *extra]

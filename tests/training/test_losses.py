@@ -2,29 +2,34 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import pytest
 import torch
 
+from cmpc.conventions import LEVELS
 from cmpc.data.dataset import NO_TYPE, Batch
-from cmpc.models import CMPC, preset
+from cmpc.models.build import build_network
+from cmpc.models.config import GroundedConfig, preset, with_network
+from cmpc.models.paper.cmpc import CMPC
 from cmpc.training.losses import ModernLoss, PaperLoss, l2_kernels, l2_regularisation
 from cmpc.training.objective import Objective, overlap
+from networks import tiny_config
 from training.scenes import tiny_preset
 
 
 @pytest.fixture
 def model(tiny_network: None) -> CMPC:
     torch.manual_seed(0)
-    return CMPC(preset("small", vocabulary_size=9)).eval()
+    return CMPC(preset("small", text={"vocabulary_size": 9})).eval()
 
 
 @pytest.fixture
 def batch() -> Batch:
     random = torch.Generator().manual_seed(1)
     return Batch(
-        images=torch.randint(0, 256, (2, 48, 48, 3), generator=random, dtype=torch.uint8),
+        squares=torch.randint(0, 256, (2, 48, 48, 3), generator=random, dtype=torch.uint8),
         tokens=torch.tensor([[4, 5, 0], [6, 7, 8], [5, 0, 0]]),
         image_index=torch.tensor([0, 0, 1]),
         masks=torch.rand(3, 48, 48, generator=random) > 0.7,
@@ -68,9 +73,9 @@ def test_perfect_masks_have_next_to_no_modern_loss(model: CMPC, batch: Batch) ->
     objective = Objective(model, ModernLoss(), weight_decay=0.0, device_count=1).eval()
     output = objective.predict(batch)
     sure = torch.where(batch.masks, 20.0, -20.0)
-    for values in (output.logits, *output.side_logits.values()):
-        values.data.copy_(sure)
-    assert float(ModernLoss()(output, batch._replace(word_types=None))["loss"].detach()) < 1e-3
+    model.side_logits = lambda _: dict.fromkeys(LEVELS, sure)  # type: ignore[method-assign]
+    terms = ModernLoss()(dataclasses.replace(output, logits=sure), batch._replace(word_types=None), model)
+    assert float(terms["loss"].detach()) < 1e-3
 
 
 def test_word_types_are_learned_where_given(model: CMPC, batch: Batch) -> None:
@@ -86,15 +91,18 @@ def test_word_types_are_learned_where_given(model: CMPC, batch: Batch) -> None:
 @pytest.mark.parametrize("second_look", [False, True])
 def test_attention_is_led_to_what_words_speak_about(batch: Batch, tiny_network: None, second_look: bool) -> None:
     torch.manual_seed(0)
-    model = CMPC(preset("small", vocabulary_size=9, grounded_reasoning=True, second_look=second_look)).eval()
+    model = build_network(
+        with_network(preset("small", text={"vocabulary_size": 9}), GroundedConfig, second_look=second_look)
+    ).eval()
     masks = torch.zeros(3, 6, 6)
     masks[1, 2:4, 2:4], masks[2, 0, 0] = 1.0, 0.5
     batch = batch._replace(grounding_masks=masks, grounding_index=torch.tensor([[0, 1, 0], [2, 2, 1], [0, 0, 0]]))
     objective = Objective(model, ModernLoss(grounding_weight=0.2), weight_decay=0.0, device_count=1).eval()
     terms, output = objective(batch), objective.predict(batch)
     by_hand = 0.0
-    looks = [maps.reasoning for maps in output.maps.values()]
-    for look in (*looks, output.second_look) if second_look else looks:
+    looks = [maps.reasoned for maps in output.levels.values()]
+    for look in (*looks, model.last_reasoned(output)) if second_look else looks:
+        assert look is not None
         attention = look.word_to_cells.mT.unflatten(2, (6, 6))  # (E, N, 6, 6)
         on_block, on_corner = attention[..., 2:4, 2:4].log().mean(dim=(2, 3)), attention[..., 0, 0].log()
         by_hand -= (on_block[0, 1] + (on_corner[1, :2].sum() + on_block[1, 2]) / 3) / 3
@@ -139,11 +147,12 @@ def test_tiny_preset_is_what_tests_train() -> None:
     ("loss", "weight_decay"), [(PaperLoss(), 5e-4), (ModernLoss(grounding_weight=0.2), 0.0)], ids=["paper", "modern"]
 )
 def test_expressions_in_pieces_give_the_same_loss_and_gradients(
-    tiny_network: None, batch: Batch, loss: PaperLoss | ModernLoss, weight_decay: float, at_once: int
+    batch: Batch, loss: PaperLoss | ModernLoss, weight_decay: float, at_once: int
 ) -> None:
     torch.manual_seed(0)
     modern = weight_decay == 0.0
-    model = CMPC(preset("small", vocabulary_size=9, grounded_reasoning=modern, second_look=modern, selection=modern))
+    model = build_network(tiny_config(9, "grounded" if modern else "small"))
+    loss = dataclasses.replace(loss, sides=model.side_names)
     batch = batch._replace(
         grounding_masks=torch.rand(3, 6, 6), grounding_index=torch.tensor([[1, 2, 0], [0, 0, 0], [2, 0, 0]])
     )

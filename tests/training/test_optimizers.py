@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from cmpc.models import CMPC, preset
+from cmpc.models.config import preset
+from cmpc.models.paper.cmpc import CMPC
 from cmpc.training.optimizers import (
     TensorFlowAdam,
     freeze_backbone,
@@ -38,7 +39,7 @@ def test_adam_is_that_of_tensorflow() -> None:
 
 
 def test_paper_doubles_the_gradients_of_biases(tiny_network: None) -> None:
-    model = CMPC(preset("small", vocabulary_size=9))
+    model = CMPC(preset("small", text={"vocabulary_size": 9}))
     optimizer = paper_optimizer(model, learning_rate=0.1)
     names = {parameter: name for name, parameter in model.named_parameters()}
     doubled = {names[p] for group in optimizer.param_groups if group["gradient_scale"] == 2 for p in group["params"]}
@@ -59,7 +60,7 @@ def test_backbone_of_the_paper_is_frozen_unless_tuned() -> None:
 
 
 def test_modern_optimizer_decays_kernels_only(tiny_network: None) -> None:
-    model = CMPC(preset("small", vocabulary_size=9))
+    model = CMPC(preset("small", text={"vocabulary_size": 9}))
     names = {parameter: name for name, parameter in model.named_parameters()}
     groups = modern_optimizer(model, learning_rate=1e-3).param_groups
     decayed = {names[p] for group in groups if group["weight_decay"] for p in group["params"]}
@@ -80,14 +81,16 @@ def test_optimizer_continues_from_its_tensors(build: type, tiny_network: None) -
             optimizer.step()
 
     torch.manual_seed(0)
-    one = CMPC(preset("small", vocabulary_size=9))
+    one = CMPC(preset("small", text={"vocabulary_size": 9}))
     optimizer = build(one, learning_rate=1e-3)
     steps(optimizer, one, range(3))
-    two = CMPC(preset("small", vocabulary_size=9))
+    two = CMPC(preset("small", text={"vocabulary_size": 9}))
     two.load_state_dict(one.state_dict())
     again = build(two, learning_rate=1e-3)
-    tensors = {name: value.clone() for name, value in optimizer_tensors(optimizer, one).items()}
-    load_optimizer_tensors(again, two, tensors, steps=3)
+    tensors = {
+        name: value.clone() for name, value in optimizer_tensors(optimizer, dict(one.named_parameters())).items()
+    }
+    load_optimizer_tensors(again, dict(two.named_parameters()), tensors, steps=3)
     steps(optimizer, one, range(3, 6))
     steps(again, two, range(3, 6))
     for name, value in one.state_dict().items():

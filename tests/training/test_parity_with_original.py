@@ -17,7 +17,7 @@ import torch
 
 from cmpc.data.dataset import Batch
 from cmpc.interop.tensorflow.names import variables
-from cmpc.models import CMPC
+from cmpc.models.paper.cmpc import CMPC
 from cmpc.training.losses import PaperLoss
 from cmpc.training.objective import Objective
 from cmpc.training.optimizers import freeze_backbone, paper_optimizer, set_learning_rate

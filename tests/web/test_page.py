@@ -43,7 +43,7 @@ def test_downloaded_files_are_what_the_segmenter_answers(
     visitor = Visitor(open_page())
     visitor.give(scenes[0])
     visitor.ask("the left man")
-    [expected] = Segmenter.load(tiny_model_folder).predict(scenes[0], "the left man")
+    [expected] = Segmenter.load(tiny_model_folder).predict("the left man", image=scenes[0])
     mask = read_image(visitor.download(".mask.png"))[:, :, 0]
     np.testing.assert_array_equal(mask > 0, expected.mask)
     results = visitor.results()
@@ -65,7 +65,7 @@ def test_threshold_changes_the_masks_without_the_network(
     visitor.give(scenes[1])
     visitor.ask("the left man")
     before = visitor.results()["predictions"][0]["area"]
-    probability = Segmenter.load(tiny_model_folder).predict(scenes[1], "the left man")[0].probability
+    probability = Segmenter.load(tiny_model_folder).predict("the left man", image=scenes[1])[0].probability
     threshold = round(float(np.quantile(probability, 0.7)), 2)
 
     def fail(*_: Any) -> None:

@@ -15,6 +15,7 @@ from PIL import Image
 
 from cmpc.errors import UserError
 from cmpc.segmenter import Segmenter
+from cmpc.web import texts
 from cmpc.web.limits import Deadline, Limits, WaitingLine
 from cmpc.web.models import Models
 from cmpc.web.service import PICTURE_SIDE, Service
@@ -36,7 +37,9 @@ def count_calls(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str) -> list[
 
 def test_answers_are_those_of_the_segmenter(service: Service, scenes: list[Path], tiny_model_folder: Path) -> None:
     answer = service.segment(scenes[0], " the left man \n\nwhite frisbee\nthe left man", threshold=0.55)
-    expected = Segmenter.load(tiny_model_folder).predict(scenes[0], ["the left man", "white frisbee"], threshold=0.55)
+    expected = Segmenter.load(tiny_model_folder).predict(
+        ["the left man", "white frisbee"], image=scenes[0], threshold=0.55
+    )
     assert [one.expression for one in answer.predictions] == ["the left man", "white frisbee"]
     for found, wanted in zip(answer.predictions, expected, strict=True):
         np.testing.assert_allclose(found.probability, wanted.probability, atol=1e-6)
@@ -105,6 +108,12 @@ def test_stages_are_drawn_for_one_expression(
     asked = count_calls(monkeypatch, service.models.load("tiny").engine, "comprehend")
     assert service.explain(scenes[0], "the left man") is stages
     assert not asked
+
+
+def test_words_that_are_lost_are_named(service: Service, scenes: list[Path]) -> None:
+    message = texts.found(service.segment(scenes[0], "the purple man\n" + "man " * 21).predictions)
+    assert "The model does not know “purple” and answers without." in message
+    assert f"The model reads only the first 20 words of “{('man ' * 21).strip()}”." in message
 
 
 @pytest.mark.parametrize(
@@ -224,5 +233,5 @@ def test_visitors_at_once_get_their_own_answers(service: Service, scenes: list[P
     for thread in threads:
         thread.join()
     for number, expression in wanted:
-        expected = segmenter.predict(scenes[number], expression)[0].mask
+        expected = segmenter.predict(expression, image=scenes[number])[0].mask
         np.testing.assert_array_equal(found[number, expression], expected)

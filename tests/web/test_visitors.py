@@ -33,7 +33,7 @@ def test_two_visitors_at_once_get_their_own_masks(
         visitor.answered()
         results = visitor.results()
         assert results["photo"] == photo.name
-        assert results["predictions"][0]["rle"] == segmenter.predict(photo, "the left man")[0].to_rle()
+        assert results["predictions"][0]["rle"] == segmenter.predict("the left man", image=photo)[0].to_rle()
         answers.append(visitor.picture)
     assert answers[0] != answers[1]
 

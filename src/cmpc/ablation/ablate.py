@@ -12,10 +12,13 @@ from cmpc.ablation.options import VOCABULARY, AblationOptions
 from cmpc.ablation.processes import Failure, carry_out
 from cmpc.ablation.record import Record, open_record
 from cmpc.ablation.table import write_tables
+from cmpc.ablation.variants import VARIANTS
 from cmpc.data.schema import PreparedDataset
 from cmpc.data.vocabulary import Vocabulary
 from cmpc.errors import UsageError, UserError
 from cmpc.evaluation.samples import fingerprint_rows, samples_by_image
+from cmpc.training.inputs import check_backbone_weights
+from cmpc.training.options import TrainingOptions
 
 
 @dataclass(frozen=True)
@@ -44,11 +47,14 @@ def ablate(options: AblationOptions, console: Console | None = None) -> Ablation
         UserError: the data are missing or damaged. (What goes wrong in a run is a failure in the result.)
     """
     console = console or Console(stderr=True)
+    training, out = options.training, options.training.out
     settings = {**options.settings(), **_test_data(options)}
-    record = open_record(options.out, settings, resume=options.resume)
-    record.write(options.out)  # from now on --resume works
-    if options.first_data is not None and not (options.out / VOCABULARY).exists():
-        _words(options).save(options.out / VOCABULARY)
+    for variant in dict.fromkeys(run.variant for run in options.runs):
+        check_backbone_weights(VARIANTS[variant].of(options.model), training.backbone_weights)
+    record = open_record(out, settings, resume=training.resume)
+    record.write(out)  # from now on --resume works
+    if options.first_data is not None and not (out / VOCABULARY).exists():
+        _words(training).save(out / VOCABULARY)
     done = {result.run for result in record.results}
     runs = [run for run in options.runs if run not in done]
 
@@ -64,8 +70,8 @@ def ablate(options: AblationOptions, console: Console | None = None) -> Ablation
                 say(f"{number} of {len(runs)}: {outcome.run.name} failed: {outcome.reason}")
                 continue
             record.results.append(outcome)
-            record.write(options.out)
-            write_tables(record, options.out)
+            record.write(out)
+            write_tables(record, out)
             say(
                 f"{number} of {len(runs)}: {outcome.run.name} has overall IoU {100 * outcome.all.overall_iou:.1f}, "
                 f"P@0.5 {100 * outcome.all.precision['0.5']:.1f} (trained in {outcome.training_seconds / 60:.1f} min, "
@@ -74,24 +80,25 @@ def ablate(options: AblationOptions, console: Console | None = None) -> Ablation
     return AblationResult(record, failures)
 
 
-def _words(options: AblationOptions) -> Vocabulary:
+def _words(training: TrainingOptions) -> Vocabulary:
     """The words of the data, of which those of the first data may lack some."""
-    rows = PreparedDataset.open(options.data, options.images).read(options.train_split)
+    rows = PreparedDataset.open(training.data, training.images).read(training.train_split)
     return Vocabulary.from_expressions(expression for row in rows for expression in row.expressions)
 
 
 def _test_data(options: AblationOptions) -> dict[str, Any]:
     """What is tested on, for the record."""
-    dataset = PreparedDataset.open(options.data, options.images)
-    if options.train_split not in dataset.splits:
+    training = options.training
+    dataset = PreparedDataset.open(training.data, training.images)
+    if training.train_split not in dataset.splits:
         raise UsageError(
-            f"{options.data} has no split {options.train_split!r} to learn from; it has {', '.join(dataset.splits)}: "
+            f"{training.data} has no split {training.train_split!r} to learn from; it has {', '.join(dataset.splits)}: "
             "give another --train-split."
         )
     rows = dataset.read(options.split)
     images = samples_by_image(rows)
     if not images:
-        raise UserError(f"split {options.split} of {options.data} has no expressions: there is nothing to test on.")
+        raise UserError(f"split {options.split} of {training.data} has no expressions: there is nothing to test on.")
     chosen = images[: options.limit]
     return {
         "dataset": dataset.info.name,

@@ -14,7 +14,7 @@ import cv2
 import torch
 from rich.console import Console
 
-from cmpc.ablation.options import AblationOptions, Run
+from cmpc.ablation.options import AblationOptions, VariantRun
 from cmpc.ablation.run import RunResult, train_and_test
 from cmpc.errors import UserError
 from cmpc.processes import end_with_parent
@@ -25,7 +25,7 @@ from cmpc.training.interruption import Interruption
 class Failure:
     """A run that did not come to its end."""
 
-    run: Run
+    run: VariantRun
     """Which run."""
     reason: str
     """A sentence."""
@@ -34,7 +34,7 @@ class Failure:
 Outcomes = Generator[RunResult | Failure, None, None]
 
 
-def carry_out(options: AblationOptions, runs: list[Run], console: Console) -> Outcomes:
+def carry_out(options: AblationOptions, runs: list[VariantRun], console: Console) -> Outcomes:
     """Yields what each run came to, as soon as it is there.
 
     Raises:
@@ -43,13 +43,13 @@ def carry_out(options: AblationOptions, runs: list[Run], console: Console) -> Ou
     return _side_by_side(options, runs) if options.parallel > 1 else _in_turn(options, runs, console)
 
 
-def _in_turn(options: AblationOptions, runs: list[Run], console: Console) -> Outcomes:
+def _in_turn(options: AblationOptions, runs: list[VariantRun], console: Console) -> Outcomes:
     for run in runs:
         console.print(f"{run.name}:", highlight=False)
         yield _outcome(options, run, console)
 
 
-def _outcome(options: AblationOptions, run: Run, console: Console) -> RunResult | Failure:
+def _outcome(options: AblationOptions, run: VariantRun, console: Console) -> RunResult | Failure:
     try:
         return train_and_test(options, run, console)
     except UserError as error:
@@ -59,9 +59,9 @@ def _outcome(options: AblationOptions, run: Run, console: Console) -> RunResult 
         return Failure(run, f"{where}{error.strerror or error}.")
 
 
-def _side_by_side(options: AblationOptions, runs: list[Run]) -> Outcomes:
+def _side_by_side(options: AblationOptions, runs: list[VariantRun]) -> Outcomes:
     waiting = list(reversed(runs))
-    working: dict[Connection, tuple[Run, SpawnProcess]] = {}
+    working: dict[Connection, tuple[VariantRun, SpawnProcess]] = {}
     try:
         with Interruption() as interruption:
             while waiting or working:
@@ -83,7 +83,7 @@ def _side_by_side(options: AblationOptions, runs: list[Run]) -> Outcomes:
             answer.close()
 
 
-def _start(options: AblationOptions, run: Run) -> tuple[Connection, SpawnProcess]:
+def _start(options: AblationOptions, run: VariantRun) -> tuple[Connection, SpawnProcess]:
     context = get_context("spawn")
     answer, sender = context.Pipe(duplex=False)
     process = context.Process(target=_work, args=(options, run, sender))
@@ -92,7 +92,7 @@ def _start(options: AblationOptions, run: Run) -> tuple[Connection, SpawnProcess
     return answer, process
 
 
-def _answer(run: Run, answer: Connection, process: SpawnProcess) -> RunResult | Failure:
+def _answer(run: VariantRun, answer: Connection, process: SpawnProcess) -> RunResult | Failure:
     try:
         outcome: RunResult | Failure = answer.recv()
     except EOFError:
@@ -104,7 +104,7 @@ def _answer(run: Run, answer: Connection, process: SpawnProcess) -> RunResult | 
     return outcome
 
 
-def _work(options: AblationOptions, run: Run, sender: Connection) -> None:
+def _work(options: AblationOptions, run: VariantRun, sender: Connection) -> None:
     """What a process does. Its progress is in the run's training.csv."""
     if hasattr(os, "setpgrp"):
         os.setpgrp()  # Ctrl-C is for the process that started this one, which asks this one to stop

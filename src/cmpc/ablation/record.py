@@ -12,6 +12,7 @@ from typing import Any
 from cmpc.ablation.run import RunResult
 from cmpc.errors import UsageError, UserError
 from cmpc.files import atomic_file
+from cmpc.training.options import TrainingOptions
 
 JSON_FILE = "ablation.json"
 
@@ -65,12 +66,17 @@ def open_record(folder: Path, settings: dict[str, Any], *, resume: bool) -> Reco
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise UserError(f"{path} is damaged: begin a new ablation in another folder.") from None
     changed = [
-        f"{name.replace('_', ' ')} was {record.settings.get(name)} and is {value}"
-        for name, value in settings.items()
-        if record.settings.get(name) != value
+        f"{name.replace('_', ' ')} was {before} and is {now}"
+        for name in {**record.settings, **settings}
+        if (before := _setting(record.settings, name)) != (now := _setting(settings, name))
     ]
     if changed:
         raise UsageError(
             f"the ablation in {folder} began with other settings ({'; '.join(changed)}): give the same ones to resume."
         )
     return record
+
+
+def _setting(settings: dict[str, Any], name: str) -> Any:
+    """A setting; options of the training stand there only where they are not what they are by default."""
+    return settings.get(name, getattr(TrainingOptions, name, None))

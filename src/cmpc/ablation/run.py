@@ -10,7 +10,7 @@ from typing import Any
 
 from rich.console import Console
 
-from cmpc.ablation.options import AblationOptions, Run
+from cmpc.ablation.options import AblationOptions, VariantRun
 from cmpc.data.schema import PreparedDataset
 from cmpc.devices import choose_device
 from cmpc.engines.torch_engine import TorchEngine
@@ -45,7 +45,7 @@ class Figures:
 class RunResult:
     """What a run came to."""
 
-    run: Run
+    run: VariantRun
     """Which run."""
     parameters: int
     """Numbers that the network learns, those of a frozen backbone included."""
@@ -71,7 +71,7 @@ class RunResult:
             KeyError, TypeError: the values are others.
         """
         return RunResult(
-            run=Run(values["variant"], values["seed"]),
+            run=VariantRun(values["variant"], values["seed"]),
             parameters=values["parameters"],
             training_seconds=values["training_seconds"],
             evaluation_seconds=values["evaluation_seconds"],
@@ -80,7 +80,7 @@ class RunResult:
         )
 
 
-def train_and_test(options: AblationOptions, run: Run, console: Console) -> RunResult:
+def train_and_test(options: AblationOptions, run: VariantRun, console: Console) -> RunResult:
     """Trains, or continues to, and tests the last model with the standard protocol.
 
     Args:
@@ -99,13 +99,13 @@ def train_and_test(options: AblationOptions, run: Run, console: Console) -> RunR
         if train(training, console).interrupted:
             raise KeyboardInterrupt
         seconds += json.loads((folder.last / STATE_VALUES).read_text(encoding="utf-8"))["seconds"]
-    device = choose_device(options.device)
+    device = choose_device(options.training.accelerator)
     loaded = load_model_folder(folder.last, device=device)
     began = time.monotonic()
     evaluation = evaluate(
         TorchEngine(loaded.model),
         loaded.vocabulary,
-        PreparedDataset.open(options.data, options.images),
+        PreparedDataset.open(options.training.data, options.training.images),
         options.split,
         limit=options.limit,
     )

@@ -90,12 +90,13 @@ def caption(record: Record) -> str:
     part = ""
     if settings["images"] < settings["images_in_split"]:
         part = f", only the first {settings['images']:,} of {settings['images_in_split']:,} images"
+    sizes = f"preset {settings['preset']}" if settings["preset"] else "sizes of its own (ablation.json)"
     first = ""
     if settings.get("first_data"):
         first = f"{settings['first_steps']:,} steps on {settings['first_data']}, then "
     return (
         f"{settings['dataset']}, split {settings['split']}{part}: {settings['expressions']:,} expressions, "
-        f"protocol {settings['protocol']}. The same for every network: preset {settings['preset']}, recipe "
+        f"protocol {settings['protocol']}. The same for every network: {sizes}, recipe "
         f"{settings['recipe']}, {first}{settings['steps']:,} steps of {settings['batch_images']} images with at most "
         f"{settings['expressions_per_image']} expressions each, {settings['image_size']} x {settings['image_size']} "
         f"pixels, {'with' if settings['augmentation'] else 'without'} augmentation, highest learning rate "

@@ -2,5 +2,5 @@
 
 Scenes are sampled (``placement``), rendered with exact masks (``renderer``) and described by expressions whose meaning
 is known (``meaning``, ``solver``, ``expressions``, ``grammar``). ``generate.make_sample`` puts them together.
-Tables and image files are made by ``cmpc.data.sources.blocks``, the command is ``cmpc blocks``.
+Tables and image files are made by ``cmpc.blocks.dataset``, the command is ``cmpc blocks``.
 """

@@ -13,7 +13,7 @@ from typing import TypeVar
 import numpy as np
 
 from cmpc.blocks.grammar import Speaker
-from cmpc.blocks.meaning import FAMILIES, About, Choice, Expression, Lacks, Relation, Selection
+from cmpc.blocks.meaning import FAMILIES, About, Choice, Expression, Lacks, Meaning, Relation
 from cmpc.blocks.relations import DIRECTIONS, NO, YES
 from cmpc.blocks.scene import ATTRIBUTES, VALUES, Scene
 from cmpc.blocks.solver import Solver
@@ -48,8 +48,8 @@ class Describer:
         self._counts = Counter(about for abouts in self._abouts for about in abouts)
         self._related_to = {name: truth.tolist() for name, truth in self.solver.facts.related.items()}
         self._found_relations: dict[tuple[int, bool], dict[str, list[tuple[int, ...]]]] = {}
-        self._drawn_from: dict[tuple[int, bool, str | None], tuple[list[Selection], list[float]]] = {}
-        self._families: dict[str, Callable[[int], Selection | None]] = {
+        self._drawn_from: dict[tuple[int, bool, str | None], tuple[list[Meaning], list[float]]] = {}
+        self._families: dict[str, Callable[[int], Meaning | None]] = {
             "entity": self._entity,
             "attribute": self._attribute,
             "location": self._location,
@@ -88,20 +88,20 @@ class Describer:
                 return Expression(said[0], target, family, said[1], meaning)
         return None
 
-    def _entity(self, target: int) -> Selection | None:
+    def _entity(self, target: int) -> Meaning | None:
         about = About(shape=self.scene.blocks[target].shape)
-        return Selection(about) if self._counts[about] == 1 else None
+        return Meaning(about) if self._counts[about] == 1 else None
 
-    def _attribute(self, target: int) -> Selection | None:
+    def _attribute(self, target: int) -> Meaning | None:
         """Looks that tell it from others of its name."""
         options = [
             about
             for about in self._abouts[target]
             if self._counts[about] == 1 and (about.shape is None or self._counts[About(shape=about.shape)] > 1)
         ]
-        return Selection(self.rng.choice(options)) if options else None
+        return Meaning(self.rng.choice(options)) if options else None
 
-    def _location(self, target: int) -> Selection | None:
+    def _location(self, target: int) -> Meaning | None:
         drawn = [about for _ in range(2) if (about := self._shared(target)) is not None]
         if not drawn:
             return None
@@ -111,23 +111,23 @@ class Describer:
             options = [Choice(name, rank) for name in DIRECTIONS for rank in range(2, min(self._counts[about], 5))]
             options += [Choice("middle")] * 2
         for choice in self._shuffled(options):
-            selection = Selection(about, choice=choice)
-            if self.solver.refers_to(selection) == target:
-                return selection
+            meaning = Meaning(about, choice=choice)
+            if self.solver.refers_to(meaning) == target:
+                return meaning
         return None
 
-    def _relation(self, target: int) -> Selection | None:
+    def _relation(self, target: int) -> Meaning | None:
         about = self._shared(target)
         condition = self._related(target)
         if about is None or condition is None:
             return None
-        selection = Selection(about, (condition,))
-        return selection if self._fair(selection, target) else None
+        meaning = Meaning(about, (condition,))
+        return meaning if self._fair(meaning, target) else None
 
-    def _comparison(self, target: int) -> Selection | None:
+    def _comparison(self, target: int) -> Meaning | None:
         if self.rng.random() < 0.10:
             about = self._shared(target, unsaid="size")
-            return None if about is None else Selection(about, choice=Choice(self.rng.choice(("largest", "smallest"))))
+            return None if about is None else Meaning(about, choice=Choice(self.rng.choice(("largest", "smallest"))))
         name = self.rng.choice(_COMPARING)
         unsaid = name.removeprefix("same ") if name.startswith("same ") else "size" if name.endswith("er") else None
         about = self._shared(target, unsaid=unsaid)
@@ -138,14 +138,14 @@ class Describer:
             if anchor == target or phrase is None:
                 continue
             if name in ("nearest", "farthest"):
-                selection = Selection(about, choice=Choice(name, anchor=phrase))
+                meaning = Meaning(about, choice=Choice(name, anchor=phrase))
             else:
-                selection = Selection(about, (Relation(name, (phrase,)),))
-            if self.solver.refers_to(selection) == target and self._fair(selection, target):
-                return selection
+                meaning = Meaning(about, (Relation(name, (phrase,)),))
+            if self.solver.refers_to(meaning) == target and self._fair(meaning, target):
+                return meaning
         return None
 
-    def _chain(self, target: int) -> Selection | None:
+    def _chain(self, target: int) -> Meaning | None:
         about = self._shared(target)
         if about is None:
             return None
@@ -158,44 +158,44 @@ class Describer:
             inner_about, inner = self._shared(anchor), self._related(anchor)
             if inner_about is None or inner is None or self.solver.refers_to(inner.anchors[0]) == target:
                 continue
-            phrase = Selection(inner_about, (inner,))
+            phrase = Meaning(inner_about, (inner,))
             if self.solver.refers_to(phrase) != anchor or not self._has_double(phrase):
                 continue
             if name == "nearest":
-                return self._needing(Selection(about, choice=Choice(name, anchor=phrase)), target, phrase)
-            return self._needing(Selection(about, (Relation(name, (phrase,)),)), target, phrase)
+                return self._needing(Meaning(about, choice=Choice(name, anchor=phrase)), target, phrase)
+            return self._needing(Meaning(about, (Relation(name, (phrase,)),)), target, phrase)
         return None
 
-    def _two_conditions(self, target: int, about: About) -> Selection | None:
+    def _two_conditions(self, target: int, about: About) -> Meaning | None:
         """Two relations of which neither is enough."""
         drawn = [condition for _ in range(5) if (condition := self._related(target)) is not None]
-        weak = [one for one in drawn if (self.solver.fits(Selection(about, (one,))) == YES).sum() >= 2]
+        weak = [one for one in drawn if (self.solver.fits(Meaning(about, (one,))) == YES).sum() >= 2]
         for first, second in itertools.combinations(weak, 2):
-            selection = Selection(about, (first, second))
-            if first.anchors != second.anchors and self.solver.refers_to(selection) == target:
-                return selection if self._fair(selection, target) else None
+            meaning = Meaning(about, (first, second))
+            if first.anchors != second.anchors and self.solver.refers_to(meaning) == target:
+                return meaning if self._fair(meaning, target) else None
         return None
 
-    def _needing(self, selection: Selection, target: int, phrase: Selection) -> Selection | None:
-        """The selection, if each other block that fits the anchor's own words would lead elsewhere in its place."""
-        if self.solver.refers_to(selection) != target or not self._fair(selection, target):
+    def _needing(self, meaning: Meaning, target: int, phrase: Meaning) -> Meaning | None:
+        """The meaning, if each other block that fits the anchor's own words would lead elsewhere in its place."""
+        if self.solver.refers_to(meaning) != target or not self._fair(meaning, target):
             return None
         anchor = self.solver.refers_to(phrase)
         for other in np.flatnonzero(self.solver.described(phrase.about)):
             if other in (anchor, target):
                 continue
             exact = self._pointer(int(other))
-            if exact is None or self.solver.refers_to(_with_anchor(selection, exact)) == target:
+            if exact is None or self.solver.refers_to(_with_anchor(meaning, exact)) == target:
                 return None
-        return selection
+        return meaning
 
-    def _negation(self, target: int) -> Selection | None:
+    def _negation(self, target: int) -> Meaning | None:
         if self.rng.random() < 0.55:
             about, condition = self._shared(target), self._related(target, negated=True)
             if about is None or condition is None:
                 return None
-            selection = Selection(about, (condition,))
-            return selection if self._fair(selection, target) else None
+            meaning = Meaning(about, (condition,))
+            return meaning if self._fair(meaning, target) else None
         attribute = self.rng.choice(ATTRIBUTES)
         about = self._shared(target, unsaid=attribute)
         if about is None:
@@ -206,18 +206,18 @@ class Describer:
             return None
         if len(others) == len(VALUES[attribute]):
             return None
-        return Selection(about, (Lacks(attribute, tuple(others)),))
+        return Meaning(about, (Lacks(attribute, tuple(others)),))
 
     def _related(self, target: int, *, negated: bool = False) -> Relation | None:
         """A relation that holds (or clearly does not) between a block and others that their looks tell."""
-        options = self._relations_of(target, negated)
+        options = self._relations_of(target, negated=negated)
         if not options:
             return None
         name = self.rng.choices(list(options), [_SPATIAL_WEIGHTS[name] for name in options])[0]
         phrases = [self._unique(anchor) for anchor in self.rng.choice(options[name])]
         return Relation(name, tuple(phrase for phrase in phrases if phrase is not None), negated)
 
-    def _relations_of(self, target: int, negated: bool) -> dict[str, list[tuple[int, ...]]]:
+    def _relations_of(self, target: int, *, negated: bool) -> dict[str, list[tuple[int, ...]]]:
         """Relation -> the anchors to which the block stands so, of those that their looks tell."""
         key = (target, negated)
         if key not in self._found_relations:
@@ -239,22 +239,22 @@ class Describer:
         names = [name for name in _SPATIAL if name != "between" and self._related_to[name][target][anchor] == YES]
         return self.rng.choice(names) if names else None
 
-    def _has_double(self, selection: Selection) -> bool:
+    def _has_double(self, meaning: Meaning) -> bool:
         """Whether two blocks that are no anchors agree with all words about the target itself."""
-        fitting = self.solver.described(selection.about).copy()
-        anchors = [anchor for c in selection.conditions if isinstance(c, Relation) for anchor in c.anchors]
-        if selection.choice is not None and selection.choice.anchor is not None:
-            anchors.append(selection.choice.anchor)
+        fitting = self.solver.described(meaning.about).copy()
+        anchors = [anchor for c in meaning.conditions if isinstance(c, Relation) for anchor in c.anchors]
+        if meaning.choice is not None and meaning.choice.anchor is not None:
+            anchors.append(meaning.choice.anchor)
         for anchor in anchors:
             fitting[self.solver.refers_to(anchor)] = False
         return int(fitting.sum()) >= 2
 
-    def _fair(self, selection: Selection, target: int) -> bool:
+    def _fair(self, meaning: Meaning, target: int) -> bool:
         """Whether the target has a double, and the direction alone does not find it too often."""
-        if not self._has_double(selection):
+        if not self._has_double(meaning):
             return False
-        fitting = np.flatnonzero(self.solver.described(selection.about))
-        for condition in selection.conditions:
+        fitting = np.flatnonzero(self.solver.described(meaning.about))
+        for condition in meaning.conditions:
             if isinstance(condition, Relation) and condition.name in DIRECTIONS and not condition.negated:
                 first = fitting[self.solver.facts.order[condition.name][fitting].argmax()]
                 if first == target and self.rng.random() > EASY_SHARE:
@@ -263,26 +263,26 @@ class Describer:
 
     def _shared(self, block: int, unsaid: str | None = None) -> About | None:
         """Looks that a block shares with another one."""
-        selection = self._draw(block, unique=False, unsaid=unsaid)
-        return None if selection is None else selection.about
+        meaning = self._draw(block, unique=False, unsaid=unsaid)
+        return None if meaning is None else meaning.about
 
-    def _unique(self, block: int, unsaid: str | None = None) -> Selection | None:
+    def _unique(self, block: int, unsaid: str | None = None) -> Meaning | None:
         """Looks that no other block has."""
         return self._draw(block, unique=True, unsaid=unsaid)
 
-    def _pointer(self, block: int) -> Selection | None:
+    def _pointer(self, block: int) -> Meaning | None:
         """Any phrase that denotes a block: by its looks, or by its place among its like."""
         phrase = self._unique(block)
         if phrase is not None:
             return phrase
         about = self._abouts[block][-1]
         for name, rank in itertools.product(("left", "front"), range(1, self._counts[about] + 1)):
-            selection = Selection(about, choice=Choice(name, rank))
-            if self.solver.refers_to(selection) == block:
-                return selection
+            meaning = Meaning(about, choice=Choice(name, rank))
+            if self.solver.refers_to(meaning) == block:
+                return meaning
         return None
 
-    def _draw(self, block: int, *, unique: bool, unsaid: str | None) -> Selection | None:
+    def _draw(self, block: int, *, unique: bool, unsaid: str | None) -> Meaning | None:
         """Some of a block's looks; few, and with the name of its shape, more often."""
         key = (block, unique, unsaid)
         if key not in self._drawn_from:
@@ -294,11 +294,11 @@ class Describer:
             shares = itertools.accumulate(
                 (3.0 if about.shape else 1.0) * 0.45 ** len(about.said()) for about in options
             )
-            self._drawn_from[key] = [Selection(about) for about in options], list(shares)
-        selections, weights = self._drawn_from[key]
-        if not selections:
+            self._drawn_from[key] = [Meaning(about) for about in options], list(shares)
+        meanings, weights = self._drawn_from[key]
+        if not meanings:
             return None
-        return selections[bisect.bisect(weights, self.rng.random() * weights[-1], hi=len(weights) - 1)]
+        return meanings[bisect.bisect(weights, self.rng.random() * weights[-1], hi=len(weights) - 1)]
 
     def _shuffled(self, values: Iterable[T]) -> list[T]:
         shuffled = list(values)
@@ -316,9 +316,9 @@ def _abouts_of(scene: Scene, block: int) -> list[About]:
     ]
 
 
-def _with_anchor(selection: Selection, anchor: Selection) -> Selection:
-    if selection.choice is not None:
-        return dataclasses.replace(selection, choice=dataclasses.replace(selection.choice, anchor=anchor))
-    (condition,) = selection.conditions
+def _with_anchor(meaning: Meaning, anchor: Meaning) -> Meaning:
+    if meaning.choice is not None:
+        return dataclasses.replace(meaning, choice=dataclasses.replace(meaning.choice, anchor=anchor))
+    (condition,) = meaning.conditions
     assert isinstance(condition, Relation), "only relations have anchors"
-    return dataclasses.replace(selection, conditions=(dataclasses.replace(condition, anchors=(anchor,)),))
+    return dataclasses.replace(meaning, conditions=(dataclasses.replace(condition, anchors=(anchor,)),))

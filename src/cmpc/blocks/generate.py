@@ -10,7 +10,7 @@ import numpy as np
 from cmpc.blocks.expressions import FEWEST, Describer
 from cmpc.blocks.meaning import Expression
 from cmpc.blocks.placement import MINIMUM_BLOCKS, Palette, sample_scene
-from cmpc.blocks.renderer import Rendering, View
+from cmpc.blocks.renderer import CameraView, Rendering
 from cmpc.blocks.scene import COLOURS, SHAPES, Scene
 
 VERSION = 1
@@ -30,7 +30,7 @@ LEAST_VISIBLE = 0.40
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
+class SceneSample:
     """One image of the benchmark."""
 
     split: str
@@ -40,7 +40,7 @@ class Sample:
     expressions: tuple[Expression, ...]
 
 
-def make_sample(seed: int, split: str, index: int, size: int) -> Sample:
+def make_sample(seed: int, split: str, index: int, size: int) -> SceneSample:
     """The sample of a split at an index; the same on every call, in every process.
 
     Scenes in which a block is hidden or tiny, or which give fewer than six expressions, are drawn anew. Whether a scene
@@ -60,7 +60,7 @@ def make_sample(seed: int, split: str, index: int, size: int) -> Sample:
         expressions = Describer(scene, Random(int(rng.integers(2**62)))).expressions(targets)
         if len(expressions) < FEWEST:
             continue
-        view = View(scene, size)
+        view = CameraView(scene, size)
         seen_enough = view.areas >= LEAST_VISIBLE * view.whole_areas
         if seen_enough.all() and (view.areas >= LEAST_AREA * size * size).all():
-            return Sample(split, index, scene, view.draw(), tuple(expressions))
+            return SceneSample(split, index, scene, view.draw(), tuple(expressions))

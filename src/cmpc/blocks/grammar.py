@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from random import Random
 
-from cmpc.blocks.meaning import About, Choice, Lacks, Relation, Selection
+from cmpc.blocks.meaning import About, Choice, Lacks, Meaning, Relation
+from cmpc.conventions import WORD_TYPES
 
 Words = list[tuple[str, str]]
+"""Words with their types."""
 
-ENTITY, ATTRIBUTE, RELATION, UNNECESSARY = "entity", "attribute", "relation", "unnecessary"
+ENTITY, ATTRIBUTE, RELATION, UNNECESSARY = WORD_TYPES
 MINIMUM_WORDS, MAXIMUM_WORDS = 2, 20
 
 NOUNS: dict[str | None, tuple[str, ...]] = {
@@ -93,9 +95,9 @@ class Speaker:
     def __init__(self, rng: Random) -> None:
         self.rng = rng
 
-    def say(self, selection: Selection) -> tuple[str, tuple[str, ...]] | None:
+    def say(self, meaning: Meaning) -> tuple[str, tuple[str, ...]] | None:
         """A wording and the type of each of its words, or None where it would be too long."""
-        phrase = self._phrase(selection, article=self.rng.random() < 0.75)
+        phrase = self._phrase(meaning, article=self.rng.random() < 0.75)
         if len(phrase) < MINIMUM_WORDS:
             phrase = [("the", UNNECESSARY), *phrase]
         opening = _words(self._pick(OPENINGS), UNNECESSARY) if self.rng.random() < 0.25 else []
@@ -107,13 +109,13 @@ class Speaker:
                 return " ".join(word for word, _ in words), tuple(kind for _, kind in words)
         return None
 
-    def _phrase(self, selection: Selection, *, article: bool = True, ends: bool = True) -> Words:
+    def _phrase(self, meaning: Meaning, *, article: bool = True, ends: bool = True) -> Words:
         """A noun phrase: [the] [rank] [adjectives] noun [clauses]. ``ends``: no other clause follows it."""
-        before, after = self._chosen(selection.choice)
-        plain = ends and not selection.conditions and not after
-        adjectives, noun, trailing = self._described(selection.about, may_trail=plain)
+        before, after = self._chosen(meaning.choice)
+        plain = ends and not meaning.conditions and not after
+        adjectives, noun, trailing = self._described(meaning.about, may_trail=plain)
         clauses: Words = []
-        conditions = self.rng.sample(selection.conditions, len(selection.conditions))
+        conditions = self.rng.sample(meaning.conditions, len(meaning.conditions))
         for number, condition in enumerate(conditions):
             joined = len(conditions) > 1
             if joined and number:
@@ -178,11 +180,11 @@ class Speaker:
             words += self._anchor(anchor, ends=ends and number + 1 == len(condition.anchors))
         return words
 
-    def _anchor(self, anchor: Selection, *, ends: bool) -> Words:
+    def _anchor(self, anchor: Meaning, *, ends: bool) -> Words:
         """An anchor; one with a relation of its own says "that is", so that the relation clearly belongs to it."""
         if not anchor.conditions:
             return self._phrase(anchor, ends=ends)
-        about = self._phrase(Selection(anchor.about), ends=False)
+        about = self._phrase(Meaning(anchor.about), ends=False)
         clauses = [self._condition(condition, linked=True, ends=True) for condition in anchor.conditions]
         return about + self._link(1.0) + [word for clause in clauses for word in clause]
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from itertools import permutations, product
 
 from cmpc.blocks.grammar import ADJECTIVES, ATTRIBUTE, ENTITY, NOUNS, RELATION
-from cmpc.blocks.meaning import About, Relation, Selection
+from cmpc.blocks.meaning import About, Meaning, Relation
 from cmpc.blocks.solver import Solver
 
 _SHAPE_OF = {noun: shape for shape, nouns in NOUNS.items() for noun in nouns}
@@ -29,12 +29,12 @@ class _Phrase:
 class _Meant:
     """What a noun phrase means."""
 
-    selection: Selection
-    related: tuple[Selection, ...]
+    meaning: Meaning
+    related: tuple[Meaning, ...]
     """All anchors of the relation that leads to it: both of "between"."""
 
 
-def ground_words(text: str, word_types: Sequence[str], meaning: Selection, solver: Solver) -> list[tuple[int, ...]]:
+def ground_words(text: str, word_types: Sequence[str], meaning: Meaning, solver: Solver) -> list[tuple[int, ...]]:
     """The blocks that each word speaks about, in increasing order; none for words that speak about no block.
 
     Nouns, looks and ranks ("leftmost") of the phrase about the target speak about all blocks that its looks fit, those
@@ -60,10 +60,10 @@ def ground_words(text: str, word_types: Sequence[str], meaning: Selection, solve
         raise ValueError(f"the text {text!r} does not say its meaning")
     result: list[tuple[int, ...]] = [()] * len(words)
     for phrase, meant in zip(phrases, order, strict=True):
-        if meant.selection is meaning:
+        if meant.meaning is meaning:
             blocks = tuple(solver.described(meaning.about).nonzero()[0].tolist())
         else:
-            blocks = _referents(solver, (meant.selection,))
+            blocks = _referents(solver, (meant.meaning,))
         for position in phrase.named:
             result[position] = blocks
         for position in phrase.relation:
@@ -71,7 +71,7 @@ def ground_words(text: str, word_types: Sequence[str], meaning: Selection, solve
     return result
 
 
-def _referents(solver: Solver, anchors: Sequence[Selection]) -> tuple[int, ...]:
+def _referents(solver: Solver, anchors: Sequence[Meaning]) -> tuple[int, ...]:
     found = {solver.refers_to(anchor) for anchor in anchors}
     return tuple(sorted(block for block in found if block is not None))
 
@@ -94,20 +94,20 @@ def _phrases(words: list[str], kinds: Sequence[str]) -> list[_Phrase]:
     return phrases
 
 
-def _orders(selection: Selection, related: tuple[Selection, ...] = ()) -> Iterator[list[_Meant]]:
+def _orders(meaning: Meaning, related: tuple[Meaning, ...] = ()) -> Iterator[list[_Meant]]:
     """The orders in which the noun phrases of a meaning can be said."""
-    choice = selection.choice
+    choice = meaning.choice
     chosen = () if choice is None or choice.anchor is None else (choice.anchor,)
-    for conditions in permutations(selection.conditions):
+    for conditions in permutations(meaning.conditions):
         groups = [chosen, *(condition.anchors for condition in conditions if isinstance(condition, Relation))]
         parts = [list(_orders(anchor, group)) for group in groups for anchor in group]
         for picked in product(*parts):
-            yield [_Meant(selection, related), *(meant for part in picked for meant in part)]
+            yield [_Meant(meaning, related), *(meant for part in picked for meant in part)]
 
 
 def _says(phrase: Sequence[str], meant: _Meant) -> bool:
     """Whether the words of a phrase say the looks; "middle sized" is left aside, since places are "middle" too."""
-    about: About = meant.selection.about
+    about: About = meant.meaning.about
     shapes = {_SHAPE_OF[word] for word in phrase if word in _SHAPE_OF}
     looks = {_SAID_BY[word] for word in phrase if word in _SAID_BY}
     return shapes == {about.shape} and looks - {"medium"} == {about.colour, about.material, about.size} - {

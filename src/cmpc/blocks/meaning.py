@@ -1,6 +1,6 @@
-"""What an expression says, as data: a selection of one block by its own attributes, by relations and by rank.
+"""What an expression says, as data: a choice of one block by its own attributes, by relations and by rank.
 
-``Selection`` is read in this order: the blocks that fit ``about``, of these the ones for which all ``conditions`` hold,
+``Meaning`` is read in this order: the blocks that fit ``about``, of these the ones for which all ``conditions`` hold,
 of these the one that ``choice`` picks.
 """
 
@@ -39,7 +39,7 @@ class Relation:
 
     name: str
     """One of ``relations.RELATIONS``, "between", or "same colour" ("same shape", ...)."""
-    anchors: tuple[Selection, ...]
+    anchors: tuple[Meaning, ...]
     negated: bool = False
 
 
@@ -60,11 +60,11 @@ class Choice:
     right), ``largest``, ``smallest``, ``nearest`` or ``farthest`` (from the anchor)."""
     rank: int = 1
     """1 for the first; 2 for "the second from the left"."""
-    anchor: Selection | None = None
+    anchor: Meaning | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Selection:
+class Meaning:
     """The meaning of a phrase that denotes one block."""
 
     about: About = field(default_factory=About)
@@ -82,14 +82,14 @@ class Selection:
         return values
 
     @staticmethod
-    def from_dict(values: dict[str, Any]) -> Selection:
+    def from_dict(values: dict[str, Any]) -> Meaning:
         """The inverse of ``to_dict``."""
         choice = values.get("choice")
         if choice is not None:
             anchor = choice.get("anchor")
-            choice = Choice(choice["name"], choice["rank"], Selection.from_dict(anchor) if anchor else None)
+            choice = Choice(choice["name"], choice["rank"], Meaning.from_dict(anchor) if anchor else None)
         conditions = tuple(_condition_from_dict(condition) for condition in values.get("conditions", ()))
-        return Selection(About(**values["about"]), conditions, choice)
+        return Meaning(About(**values["about"]), conditions, choice)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +102,8 @@ class Expression:
     family: str
     """One of ``FAMILIES``."""
     word_types: tuple[str, ...]
-    """Type of each token of ``cmpc.data.vocabulary.tokenize(text)``: entity, attribute, relation or unnecessary."""
-    meaning: Selection
+    """Type of each token of ``cmpc.data.vocabulary.tokenize(text)``, one of ``WORD_TYPES``."""
+    meaning: Meaning
 
 
 def _condition_to_dict(condition: Relation | Lacks) -> dict[str, Any]:
@@ -116,4 +116,4 @@ def _condition_to_dict(condition: Relation | Lacks) -> dict[str, Any]:
 def _condition_from_dict(values: dict[str, Any]) -> Relation | Lacks:
     if "attribute" in values:
         return Lacks(values["attribute"], tuple(values["values"]))
-    return Relation(values["name"], tuple(map(Selection.from_dict, values["anchors"])), values["negated"])
+    return Relation(values["name"], tuple(map(Meaning.from_dict, values["anchors"])), values["negated"])

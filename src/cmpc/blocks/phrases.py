@@ -13,15 +13,15 @@ from random import Random
 
 import numpy as np
 
+from cmpc.blocks.dataset import SceneRecord, grounded_words, read_scenes
 from cmpc.blocks.grammar import Speaker
 from cmpc.blocks.grounding import ground_words
-from cmpc.blocks.meaning import About, Relation, Selection
+from cmpc.blocks.meaning import About, Meaning, Relation
 from cmpc.blocks.relations import RELATIONS, YES
 from cmpc.blocks.scene import ATTRIBUTES, Block
 from cmpc.blocks.solver import Solver
 from cmpc.data.masks import box_of, encode_mask
 from cmpc.data.schema import DatasetInfo, PreparedDataset, ReferredObject, write_dataset
-from cmpc.data.sources.blocks import SceneRecord, grounding, read_scenes
 
 LOOKS = 6
 """Phrases about each image that say what a block looks like."""
@@ -51,9 +51,9 @@ def write_phrases(source: str | Path, out: str | Path, *, seed: int = 0) -> Data
 def _rows(record: SceneRecord, rng: Random) -> list[ReferredObject]:
     """A row for each phrase; the same meaning is not asked for twice."""
     masks, speaker, solver = record.decode_masks(), Speaker(rng), Solver(record.scene)
-    asked: dict[Selection, ReferredObject] = {}
+    asked: dict[Meaning, ReferredObject] = {}
     blocks = record.scene.blocks
-    drawn = [Selection(_some_attributes(rng.choice(blocks), rng)) for _ in range(LOOKS)]
+    drawn = [Meaning(_some_attributes(rng.choice(blocks), rng)) for _ in range(LOOKS)]
     drawn += [phrase for _ in range(PLACES) if (phrase := _related(solver, rng)) is not None]
     for meaning in drawn:
         fitting = np.flatnonzero(solver.fits(meaning) == YES)
@@ -61,8 +61,8 @@ def _rows(record: SceneRecord, rng: Random) -> list[ReferredObject]:
         if meaning in asked or said is None or not len(fitting):
             continue
         text, word_types = said
-        words = ground_words(text, word_types, meaning, solver)
-        mask = encode_mask(np.any(masks[fitting], axis=0))
+        spoken_of = ground_words(text, word_types, meaning, solver)
+        rle = encode_mask(np.any(masks[fitting], axis=0))
         image_id = record.image.removesuffix(".jpg").replace("/", "-")
         asked[meaning] = ReferredObject(
             ref_id=f"{image_id}-phrase-{len(asked)}",
@@ -70,13 +70,13 @@ def _rows(record: SceneRecord, rng: Random) -> list[ReferredObject]:
             image=record.image,
             height=record.size,
             width=record.size,
-            mask=mask,
-            box=box_of(mask, record.size, record.size),
+            rle=rle,
+            box=box_of(rle, record.size, record.size),
             category=meaning.about.shape or "",
             expressions=(text,),
             groups=("relational phrase" if meaning.conditions else "phrase",),
             word_types=(word_types,),
-            grounding=(grounding(words, masks),),
+            grounding=(grounded_words(spoken_of, masks),),
         )
     return list(asked.values())
 
@@ -87,14 +87,14 @@ def _some_attributes(block: Block, rng: Random) -> About:
     return About(**{name: getattr(block, name) for name in names})
 
 
-def _related(solver: Solver, rng: Random) -> Selection | None:
+def _related(solver: Solver, rng: Random) -> Meaning | None:
     """A phrase for all blocks that stand in some relation to one that its looks tell; half of them of any looks."""
     blocks = solver.scene.blocks
-    anchors = [Selection(_some_attributes(block, rng)) for block in rng.sample(blocks, len(blocks))]
+    anchors = [Meaning(_some_attributes(block, rng)) for block in rng.sample(blocks, len(blocks))]
     anchor = next((one for one in anchors if solver.refers_to(one) is not None), None)
     if anchor is None:
         return None
-    relations = [Selection(conditions=(Relation(name, (anchor,)),)) for name in rng.sample(RELATIONS, len(RELATIONS))]
+    relations = [Meaning(conditions=(Relation(name, (anchor,)),)) for name in rng.sample(RELATIONS, len(RELATIONS))]
     for meaning in relations:
         fitting = np.flatnonzero(solver.fits(meaning) == YES)
         if len(fitting):

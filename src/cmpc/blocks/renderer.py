@@ -26,7 +26,7 @@ SUBPIXELS = ((-0.375, -0.125), (0.125, -0.375), (0.375, 0.125), (-0.125, 0.375))
 class Rendering:
     """A picture with its truth."""
 
-    image: NDArray[np.uint8]
+    pixels: NDArray[np.uint8]
     """RGB, (S, S, 3)."""
     visible: NDArray[np.int8]
     """Index of the block that the centre of each pixel sees, or a negative number for ground and backdrop, (S, S)."""
@@ -40,7 +40,7 @@ class Rendering:
         return self.visible == block
 
 
-class View:
+class CameraView:
     """What the camera sees of a scene, before light and colour: enough to turn a scene down cheaply."""
 
     def __init__(self, scene: Scene, size: int) -> None:
@@ -66,13 +66,13 @@ class View:
         fine = scene.camera.directions(u, v)
         fine_colour = shader.display(self._origin, fine, first_hits(self._solids, self._origin, fine))
         colour[:, edges] = fine_colour.reshape(3, len(SUBPIXELS), -1).mean(axis=1)
-        image = np.clip(colour.T.reshape(size, size, 3) * 255.0 + 0.5, 0.0, 255.0).astype(np.uint8)
-        return Rendering(image, self.visible, self.areas, self.whole_areas)
+        pixels = np.clip(colour.T.reshape(size, size, 3) * 255.0 + 0.5, 0.0, 255.0).astype(np.uint8)
+        return Rendering(pixels, self.visible, self.areas, self.whole_areas)
 
 
 def render(scene: Scene, size: int) -> Rendering:
     """Draws a scene as ``size`` x ``size`` pixels."""
-    return View(scene, size).draw()
+    return CameraView(scene, size).draw()
 
 
 def _edges(visible: NDArray[np.int8], normal: Array) -> NDArray[np.bool_]:

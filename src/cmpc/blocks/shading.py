@@ -50,16 +50,18 @@ class Shader:
         if not mirrored:
             facing *= self._shadows(points, normal, block)
         ground = (block == GROUND).nonzero()[0]
-        colour[:, met[ground]] = self._ground(points[:, ground], facing[ground], hits.distance[met[ground]], mirrored)
+        colour[:, met[ground]] = self._ground(
+            points[:, ground], facing[ground], hits.distance[met[ground]], mirrored=mirrored
+        )
         solid = (block != GROUND).nonzero()[0]
         if len(solid):
             rays = met[solid]
             colour[:, rays] = self._blocks(
-                points[:, solid], direction[:, rays], normal[:, solid], facing[solid], block[solid], mirrored
+                points[:, solid], direction[:, rays], normal[:, solid], facing[solid], block[solid], mirrored=mirrored
             )
         return colour
 
-    def _ground(self, points: Array, facing: Array, distance: Array, mirrored: bool) -> Array:
+    def _ground(self, points: Array, facing: Array, distance: Array, *, mirrored: bool) -> Array:
         if mirrored:  # metal is brushed: the ground's pattern blurs
             shaded = 0.6 * ground_tone(self.scene.ground) * (self.key * facing + 0.85 * self.dome)
         else:
@@ -69,7 +71,7 @@ class Shader:
         return shaded + (_column(self.mood.horizon) * 0.62 - shaded) * fog
 
     def _blocks(
-        self, points: Array, direction: Array, normal: Array, facing: Array, block: NDArray[np.int8], mirrored: bool
+        self, points: Array, direction: Array, normal: Array, facing: Array, block: NDArray[np.int8], *, mirrored: bool
     ) -> Array:
         up = 0.5 + 0.5 * normal[2]
         closeness = 1.0 - np.clip(points[2] / self.reach[block], 0.0, 1.0)  # to the ground, which takes light away

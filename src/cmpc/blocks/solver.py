@@ -6,7 +6,7 @@ import dataclasses
 
 import numpy as np
 
-from cmpc.blocks.meaning import About, Choice, Lacks, Relation, Selection
+from cmpc.blocks.meaning import About, Choice, Lacks, Meaning, Relation
 from cmpc.blocks.relations import NO, RANK_GAP, UNCLEAR, YES, Facts, Truth, clear_extreme, facts_of, ranks
 from cmpc.blocks.scene import ATTRIBUTES, RADIUS, VALUES, Scene
 
@@ -23,25 +23,25 @@ class Solver:
             for name in ATTRIBUTES
         }
         self._described: dict[About, np.ndarray] = {}
-        self._referents: dict[Selection, int | None] = {}
+        self._referents: dict[Meaning, int | None] = {}
         self._radius = np.array([RADIUS[block.size] for block in scene.blocks])
 
-    def fits(self, selection: Selection) -> Truth:
+    def fits(self, meaning: Meaning) -> Truth:
         """Which blocks a meaning fits, (N,)."""
-        truth: Truth = self.described(selection.about) * np.int8(YES)
-        for condition in selection.conditions:
+        truth: Truth = self.described(meaning.about) * np.int8(YES)
+        for condition in meaning.conditions:
             truth = np.minimum(truth, self._condition(condition))
-        if selection.choice is not None:
-            truth = self._choose(truth, selection.choice)
+        if meaning.choice is not None:
+            truth = self._choose(truth, meaning.choice)
         return truth
 
-    def refers_to(self, selection: Selection) -> int | None:
+    def refers_to(self, meaning: Meaning) -> int | None:
         """The one block that a meaning fits while it clearly fits no other; None where there is no such block."""
-        if selection not in self._referents:
-            truth: list[int] = self.fits(selection).tolist()
+        if meaning not in self._referents:
+            truth: list[int] = self.fits(meaning).tolist()
             alone = truth.count(YES) == 1 and UNCLEAR not in truth
-            self._referents[selection] = truth.index(YES) if alone else None
-        return self._referents[selection]
+            self._referents[meaning] = truth.index(YES) if alone else None
+        return self._referents[meaning]
 
     def described(self, about: About) -> np.ndarray:
         """Which blocks have the attributes said, bool (N,)."""
@@ -114,15 +114,15 @@ class Solver:
         return int(ranked[len(ranked) // 2 if choice.name == "middle" else choice.rank - 1])
 
 
-def without_relations(selection: Selection) -> Selection:
+def without_relations(meaning: Meaning) -> Meaning:
     """What remains when every relation, comparison and rank is dropped: the words about the block itself."""
-    conditions = tuple(condition for condition in selection.conditions if isinstance(condition, Lacks))
-    return dataclasses.replace(selection, conditions=conditions, choice=None)
+    conditions = tuple(condition for condition in meaning.conditions if isinstance(condition, Lacks))
+    return dataclasses.replace(meaning, conditions=conditions, choice=None)
 
 
-def anchors_of(selection: Selection) -> list[Selection]:
+def anchors_of(meaning: Meaning) -> list[Meaning]:
     """The phrases that a meaning relates its block to, those within them included."""
-    direct = [anchor for c in selection.conditions if isinstance(c, Relation) for anchor in c.anchors]
-    if selection.choice is not None and selection.choice.anchor is not None:
-        direct.append(selection.choice.anchor)
+    direct = [anchor for c in meaning.conditions if isinstance(c, Relation) for anchor in c.anchors]
+    if meaning.choice is not None and meaning.choice.anchor is not None:
+        direct.append(meaning.choice.anchor)
     return [anchor for one in direct for anchor in (one, *anchors_of(one))]

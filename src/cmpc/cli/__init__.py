@@ -1,5 +1,7 @@
 """The ``cmpc`` command. Each command is a file of this folder with an ``Options`` dataclass and ``run(options)``.
 
+Where some of the arguments decide the defaults of others, it has ``defaults(arguments)`` too.
+
 Only the file of the command that was asked for is imported, so that ``cmpc --help`` answers at once.
 """
 
@@ -18,6 +20,7 @@ COMMANDS: dict[str, str] = {
     "explain": "how a model came to its answer, as a picture or as numbers",
     "prepare": "turn a benchmark or your own data into tables",
     "vocabulary": "make a vocabulary, and word embeddings for it",
+    "pretrain": "teach a model to see, before it learns words",
     "train": "train a model",
     "evaluate": "test a model on a split",
     "ablate": "compare networks that differ in one part, trained and tested alike",
@@ -44,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if name not in COMMANDS:
         print(f"cmpc: there is no command {name!r}; the commands are {', '.join(COMMANDS)}.", file=sys.stderr)
         return 2
-    return _run(name, arguments[1:], debug)
+    return _run(name, arguments[1:], debug=debug)
 
 
 def parse(name: str, arguments: Sequence[str]) -> Any:
@@ -58,14 +61,17 @@ def parse(name: str, arguments: Sequence[str]) -> Any:
     module = _module(name)
     # What may be None is so by default: nobody need type the word, and an optional bool becomes a pair of flags.
     config = (tyro.conf.DisallowNone,)
-    return tyro.cli(module.Options, args=arguments, prog=f"cmpc {name}", description=module.__doc__, config=config)
+    options: dict[str, Any] = {"args": arguments, "prog": f"cmpc {name}", "config": config}
+    if hasattr(module, "defaults"):  # which some of the arguments decide
+        options["default"] = module.defaults(arguments)
+    return tyro.cli(module.Options, description=module.__doc__, **options)
 
 
 def _module(name: str) -> ModuleType:
     return importlib.import_module(f"cmpc.cli.{name.replace('-', '_')}")
 
 
-def _run(name: str, arguments: list[str], debug: bool) -> int:
+def _run(name: str, arguments: list[str], *, debug: bool) -> int:
     from cmpc.errors import UsageError, UserError
 
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")  # what it says of a broken image, the error says better

@@ -7,14 +7,27 @@ checkpoints; the same command with --resume continues.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cmpc.ablation.options import AblationOptions
+import tyro
+
+from cmpc.ablation.options import AblationOptions, default_training
+from cmpc.cli.network_choice import SizesChoice, chosen_network, chosen_options, recipe_of
 
 
 @dataclass
-class Options(AblationOptions):
+class Options(AblationOptions, SizesChoice):
     pass
+
+
+def defaults(arguments: Sequence[str]) -> Options:
+    """What holds where the arguments say nothing else."""
+    chosen = chosen_options(arguments)
+    training = default_training(
+        data=tyro.MISSING, out=tyro.MISSING, model=chosen_network(chosen), recipe=recipe_of(chosen.preset)
+    )
+    return Options(training=training)
 
 
 def run(options: Options) -> None:
@@ -29,7 +42,7 @@ def run(options: Options) -> None:
     for table in comparisons(result.record):
         console.print(table.to_terminal())
     console.print(caption(result.record), highlight=False, soft_wrap=True, markup=False)
-    console.print(f"tables in {options.out}", highlight=False, soft_wrap=True, markup=False)
+    console.print(f"tables in {options.training.out}", highlight=False, soft_wrap=True, markup=False)
     if failures := result.failures:
         raise UserError(
             f"{len(failures)} of {len(options.runs)} runs failed (first: {failures[0].run.name}: "

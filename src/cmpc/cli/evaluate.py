@@ -6,7 +6,6 @@ gives. Writes report.json, report.md, expressions.jsonl (one line for each expre
 
 from __future__ import annotations
 
-import hashlib
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,9 +39,7 @@ class Options:
     device: str = "auto"
     """auto, cpu, cuda, cuda:1, mps, ... auto takes a GPU where there is one."""
     batch_images: int = 4
-    """Images that the network sees at once."""
-    batch_expressions: int = 16
-    """Most expressions about an image that it comprehends at once; less needs less memory."""
+    """Images that the network sees at once; fewer need less memory."""
     limit: int | None = None
     """Evaluate only the first images of the split, with all their expressions."""
     images: Path | None = None
@@ -52,19 +49,18 @@ class Options:
 def run(options: Options) -> None:
     """Evaluates, prints the tables and writes the reports."""
     from rich.console import Console
-    from rich.progress import MofNCompleteColumn, Progress
 
+    from cmpc.cli.progress import progress_bar
     from cmpc.data.schema import PreparedDataset
     from cmpc.devices import choose_device
     from cmpc.engines.loading import is_export, load_engine
-    from cmpc.evaluation.contact_sheet import FILE as CONTACT_SHEET
-    from cmpc.evaluation.contact_sheet import write_contact_sheet
     from cmpc.evaluation.crf import require_crf
     from cmpc.evaluation.evaluate import evaluate
     from cmpc.evaluation.journal import Journal
     from cmpc.evaluation.protocols import DESCRIPTIONS
     from cmpc.evaluation.report import Report
     from cmpc.evaluation.samples import fingerprint_rows
+    from cmpc.evaluation.worst_and_best import PICTURE_FILE, write_worst_and_best
 
     if options.crf:
         require_crf()
@@ -84,7 +80,7 @@ def run(options: Options) -> None:
     console = Console()
     with (
         closing(Journal(out, identity, resume=options.resume)) as journal,
-        Progress(*Progress.get_default_columns(), MofNCompleteColumn(), console=Console(stderr=True)) as progress,
+        progress_bar() as progress,
     ):
         if journal.results:
             console.print(f"continuing: {len(journal.results):,} expressions are done")
@@ -94,18 +90,18 @@ def run(options: Options) -> None:
             vocabulary,
             dataset,
             options.split,
+            rows=rows,
             protocol=options.protocol,
             crf=options.crf,
             crf_workers=options.crf_workers,
             batch_images=options.batch_images,
-            batch_expressions=options.batch_expressions,
             limit=options.limit,
             journal=journal,
             advance=lambda done, total: progress.update(task, completed=done, total=total),
         )
         report = Report(evaluation, str(options.model), identity)
         report.write(out)
-        write_contact_sheet(out / CONTACT_SHEET, evaluation, engine, vocabulary, dataset)
+        write_worst_and_best(out / PICTURE_FILE, evaluation, engine, vocabulary, dataset)
         journal.finish()
     for table in report.terminal_tables():
         console.print(table)
@@ -121,13 +117,10 @@ def _default_folder(options: Options, dataset: str) -> Path:
 def _fingerprint_model(folder: Path) -> str:
     """SHA-256 over the files that a model computes with."""
     from cmpc.engines.loading import is_export
+    from cmpc.files import fingerprint_files
     from cmpc.model_folder import CONFIG, VOCABULARY, WEIGHTS
 
     names = [WEIGHTS, CONFIG, VOCABULARY]
     if is_export(folder):
         names = sorted(path.name for path in folder.iterdir() if path.is_file())
-    digest = hashlib.sha256()
-    for name in names:
-        with (folder / name).open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
-    return digest.hexdigest()
+    return fingerprint_files([folder / name for name in names])

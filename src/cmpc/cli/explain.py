@@ -3,7 +3,7 @@
 cmpc explain photo.jpg "the cup behind the laptop" --model MODEL --out picture.png
 
 Each word is coloured by its type; then what the entity and attribute words find, what relations highlight and suppress,
-and the mask. Several photos or expressions give one contact sheet.
+and the mask. Several photos or expressions give one sheet with a row for each.
 """
 
 from __future__ import annotations
@@ -15,12 +15,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from cmpc.cli.segment import split_arguments
+from cmpc.cli.segment import split_arguments, warn_of_lost_words
 from cmpc.errors import UsageError, UserError
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from cmpc.explanation import Explanation
     from cmpc.segmenter import Segmenter
 
@@ -56,30 +54,29 @@ def run(options: Options) -> None:
         raise UsageError("say what to look for: cmpc explain PHOTO 'EXPRESSION' --out picture.png.") from None
     from rich.console import Console
 
-    from cmpc.devices import choose_device
     from cmpc.explanation.files import check_rows, check_suffix, save
     from cmpc.segmenter import Segmenter
-    from cmpc.weights import SHIPPED_MODEL, SHIPPED_MODEL_KNOWS
+    from cmpc.weights import SHIPPED_MODEL_KNOWS
 
     check_suffix(options.out)
     rows = len(photos) * len(expressions)
     check_rows(rows, options.out)
     if rows > 1 and (options.levels or options.spacy_pipeline is not None):
         raise UsageError("--levels and --spacy-pipeline go with one photo and one expression: a sheet has no room.")
-    console = Console(stderr=True, highlight=False)
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
     if options.model is None:
         console.print(SHIPPED_MODEL_KNOWS, style="yellow")
-    segmenter = Segmenter.load(options.model or SHIPPED_MODEL, device=choose_device(options.device))
+    segmenter = Segmenter.load(options.model, device=options.device)
     for expression in expressions:
-        segmenter.words(expression)
+        warn_of_lost_words(segmenter.query(expression), console)
     if rows == 1:
-        explanation = segmenter.explain(photos[0], expressions[0], threshold=options.threshold)
+        explanation = segmenter.explain(expressions[0], image=photos[0], threshold=options.threshold)
         if options.spacy_pipeline is not None:
             explanation = _with_suggestions(explanation, options.spacy_pipeline)
         save(explanation, options.out, levels=options.levels)
         failures = []
     else:
-        failures = _save_many(segmenter, photos, expressions, options, console)
+        failures = _save_many(segmenter, photos, expressions, options)
     console.print(f"written: {options.out}", soft_wrap=True, markup=False)
     if failures:
         raise UserError(f"{len(failures)} of {len(photos)} photos failed, the others are done; first: {failures[0]}")
@@ -96,19 +93,16 @@ def _with_suggestions(explanation: Explanation, pipeline: str) -> Explanation:
     return dataclasses.replace(explanation, suggested_types=types[: len(explanation.prediction.words)])
 
 
-def _save_many(
-    segmenter: Segmenter, photos: list[Path], expressions: list[str], options: Options, console: Console
-) -> list[str]:
-    """Writes the contact sheet; returns what was wrong with photos that are not on it."""
-    from rich.progress import Progress
-
-    from cmpc.explanation.files import save_contact_sheet
+def _save_many(segmenter: Segmenter, photos: list[Path], expressions: list[str], options: Options) -> list[str]:
+    """Writes the sheet; returns what was wrong with photos that are not on it."""
+    from cmpc.cli.progress import progress_bar
+    from cmpc.explanation.files import save_sheet
 
     failures: list[str] = []
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+    with progress_bar() as progress:
         explanations = _explanations(segmenter, photos, expressions, options.threshold, failures)
         tracked = progress.track(explanations, total=len(photos) * len(expressions), description="explaining")
-        save_contact_sheet(tracked, options.out)
+        save_sheet(tracked, options.out)
     return failures
 
 
@@ -120,12 +114,12 @@ def _explanations(
 
     for photo in photos:
         try:
-            image = read_image(photo, exif_rotation=True)
+            pixels = read_image(photo, exif_rotation=True)
         except UserError as error:
             failures.append(str(error))
             continue
-        seen = segmenter.set_image(image)
+        seen = segmenter.set_image(pixels)
         for expression in expressions:
-            yield str(photo), segmenter.explain(image, expression, seen=seen, threshold=threshold)
+            yield str(photo), segmenter.explain(expression, image=pixels, seen=seen, threshold=threshold)
     if len(failures) == len(photos):
         raise UserError(failures[0])

@@ -43,7 +43,7 @@ def run(options: Options) -> None:
     from rich.console import Console
 
     from cmpc.data.schema import PreparedDataset
-    from cmpc.interop.export.folder import Quantisation, export_model
+    from cmpc.export.folder import Quantisation, export_model
     from cmpc.model_folder import load_model_folder
 
     quantisation = None

@@ -28,24 +28,20 @@ class Options:
 
 def run(options: Options) -> None:
     """Reads the checkpoint and writes the model folder, or neither."""
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
-
+    from cmpc.cli.progress import progress_bar
     from cmpc.data.vocabulary import Vocabulary
     from cmpc.interop.tensorflow.checkpoint import open_checkpoint
     from cmpc.interop.tensorflow.import_cmpc import import_cmpc
     from cmpc.model_folder import save_model_folder
-    from cmpc.models import preset
+    from cmpc.models.config import preset
 
     if options.out.exists():
         raise UsageError(f"{options.out} exists already: give --out a new folder.")
     vocabulary = Vocabulary.load(options.vocabulary)
     checkpoint = open_checkpoint(options.checkpoint)
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+    with progress_bar("bytes") as bar:
         task = bar.add_task("reading variables")
-        config = preset("paper", vocabulary_size=len(vocabulary))
+        config = preset("paper", text={"vocabulary_size": len(vocabulary)})
         model = import_cmpc(checkpoint, config, lambda done, total: bar.update(task, completed=done, total=total))
     save_model_folder(options.out, model, vocabulary, card=_card(options.checkpoint.name))
     parameters = sum(parameter.numel() for parameter in model.state_dict().values())

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import tyro
 
@@ -121,20 +121,18 @@ class Options:
 def run(options: Options) -> None:
     """Reads the data, checks it, writes the tables and prints the counts."""
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+    from cmpc.cli.progress import progress_bar
     from cmpc.data.schema import DatasetInfo, check_output_folder, write_dataset
-    from cmpc.data.sources.collection import file_hashes
     from cmpc.data.sources.published import PUBLISHED
     from cmpc.errors import UsageError
+    from cmpc.files import file_hash
 
     data = options.data
     if isinstance(data, Own | Coco) and (not data.name.strip() or data.name in PUBLISHED):
         raise UsageError(f"--name {data.name!r} is empty or the name of a benchmark: choose another.")
     check_output_folder(data.out)
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+    with progress_bar() as progress:
         reading = progress.add_task("reading annotations", total=None)
 
         def track(items: Iterable[T], what: str, total: int) -> Iterable[T]:
@@ -147,7 +145,7 @@ def run(options: Options) -> None:
             name=name,
             images=str(collection.image_folder.resolve()),
             licence=PUBLISHED[name].licence if name in PUBLISHED else getattr(data, "licence", ""),
-            sources=file_hashes(collection.files),
+            sources={file.name: file_hash(file) for file in collection.files},
             missing_images=collection.missing_images,
         )
         packing = None
@@ -172,21 +170,17 @@ def _name(data: _Common) -> str:
 
 def _collect(data: _Common, track: Track) -> Collection:
     from cmpc.data.sources import coco, own, refer_api, referit
+    from cmpc.data.sources.collection import Reading
 
-    common: dict[str, Any] = {
-        "splits": data.splits,
-        "allow_missing": data.allow_missing,
-        "decode_images": data.check_images,
-        "track": track,
-    }
+    reading = Reading(data.splits, data.allow_missing, decode_images=data.check_images, track=track)
     if isinstance(data, _Refer):
-        return refer_api.collect(refer_api.BENCHMARKS[_name(data)], data.annotations, data.images, **common)
+        return refer_api.collect(refer_api.BENCHMARKS[_name(data)], data.annotations, data.images, reading)
     if isinstance(data, Referit):
-        return referit.collect(data.annotations, data.images, **common)
+        return referit.collect(data.annotations, data.images, reading)
     if isinstance(data, Own):
-        return own.collect(data.table, data.images, **common)
+        return own.collect(data.table, data.images, reading)
     assert isinstance(data, Coco)
-    return coco.collect(data.instances, data.expressions, data.images, default_split=data.split, **common)
+    return coco.collect(data.instances, data.expressions, data.images, reading, default_split=data.split)
 
 
 def _print_summary(console: Console, info: DatasetInfo, out: Path) -> None:

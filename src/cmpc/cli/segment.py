@@ -19,6 +19,7 @@ from cmpc.errors import UsageError, UserError
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from cmpc.data.query import Query
     from cmpc.segmenter import Segmenter
 
 PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
@@ -60,35 +61,15 @@ def run(options: Options) -> None:
     start = time.perf_counter()
     from rich.console import Console
 
-    from cmpc.data.vocabulary import tokenize
-    from cmpc.devices import choose_device
-    from cmpc.engines.loading import is_export
     from cmpc.segmenter import Segmenter
-    from cmpc.weights import SHIPPED_MODEL, SHIPPED_MODEL_KNOWS
+    from cmpc.weights import SHIPPED_MODEL_KNOWS
 
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     if options.model is None:
         console.print(SHIPPED_MODEL_KNOWS, style="yellow")
-    model = options.model or SHIPPED_MODEL
-    exported = options.device == "auto" and is_export(model)
-    segmenter = Segmenter.load(
-        model,
-        engine=options.engine,
-        precision=options.precision,
-        device="cpu" if exported else choose_device(options.device),
-    )
-    max_words = segmenter.config.max_words
+    segmenter = Segmenter.load(options.model, engine=options.engine, precision=options.precision, device=options.device)
     for expression in expressions:
-        segmenter.words(expression)
-        if len(tokenize(expression)) > max_words:
-            console.print(
-                f"The model reads only the first {max_words} words of {expression!r}.", style="yellow", markup=False
-            )
-        if unknown := segmenter.vocabulary.unknown_words(expression):
-            names = ", ".join(repr(word) for word in unknown)
-            console.print(
-                f"The model does not know {names} and answers {expression!r} without.", style="yellow", markup=False
-            )
+        warn_of_lost_words(segmenter.query(expression), console)
     console.print(f"model loaded in {time.perf_counter() - start:.2f} s")
     failures: list[str] = []
     for name, photo in _names(photos).items():
@@ -104,6 +85,18 @@ def run(options: Options) -> None:
         raise UserError(f"{len(failures)} of {len(photos)} photos failed, the others are done; first: {failures[0]}")
     if failures:
         raise UserError(failures[0])
+
+
+def warn_of_lost_words(query: Query, console: Console) -> None:
+    """Says which words of an expression the model does not read or does not know."""
+    if query.cut:
+        lost = "the last one" if len(query.cut) == 1 else f"the last {len(query.cut)}"
+        sentence = f"The model reads only the first {len(query.words)} words of {query.text!r}, not {lost}."
+        console.print(sentence, style="yellow", markup=False)
+    if query.unknown:
+        names = ", ".join(map(repr, query.unknown))
+        sentence = f"The model does not know {names} and answers {query.text!r} without."
+        console.print(sentence, style="yellow", markup=False)
 
 
 def split_arguments(arguments: Sequence[str]) -> tuple[list[Path], list[str]]:
@@ -176,17 +169,17 @@ def _names(photos: Sequence[Path]) -> dict[str, Path]:
 def _segment(
     segmenter: Segmenter, photo: Path, name: str, expressions: list[str], options: Options, console: Console
 ) -> None:
+    from cmpc.answers.results import write_results
     from cmpc.data.images import read_image
-    from cmpc.results import write_results
 
     times = [time.perf_counter()]
-    image = read_image(photo, exif_rotation=True)
+    pixels = read_image(photo, exif_rotation=True)
     times.append(time.perf_counter())
-    encoded = segmenter.set_image(image)
+    seen = segmenter.set_image(pixels)
     times.append(time.perf_counter())
-    predictions = segmenter.predict(encoded, expressions, threshold=options.threshold)
+    predictions = segmenter.predict(expressions, image=seen, threshold=options.threshold)
     times.append(time.perf_counter())
-    write_results(options.out, name, photo, image, predictions)
+    write_results(options.out, name, photo, pixels, predictions)
     times.append(time.perf_counter())
     read, see, ask, write = (after - before for before, after in itertools.pairwise(times))
     console.print(

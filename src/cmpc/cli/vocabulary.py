@@ -100,13 +100,9 @@ def _collect(folders: Sequence[Path], splits: Sequence[str], minimum_count: int)
 
 
 def _read_embeddings(vocabulary: Vocabulary, glove: Path, seed: int) -> WordEmbeddings:
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
-
+    from cmpc.cli.progress import progress_bar
     from cmpc.interop.embeddings import read_glove
 
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+    with progress_bar("bytes") as progress:
         task = progress.add_task("reading GloVe", total=glove.stat().st_size if glove.is_file() else None)
         return read_glove(glove, vocabulary, seed=seed, advance=lambda count: progress.advance(task, count))

@@ -37,7 +37,7 @@ class Options:
     open: bool = False
     """Open the page in the browser."""
     device: str = "auto"
-    """Where to compute: auto, cpu, cuda, cuda:1, mps."""
+    """Where to compute: auto, cpu, cuda, cuda:1, mps. Exported models run on the CPU."""
     limits: Limits = field(default_factory=Limits)
     """What one visitor may ask for."""
 
@@ -71,12 +71,11 @@ def make_service(options: Options) -> Service:
     """What stands behind the page; the first model is loaded, so that a damaged one is named at once.
 
     Raises:
-        UsageError: there are both ``--model`` and ``--models``.
+        UsageError: there are both ``--model`` and ``--models``, or the name of the model is empty.
         UserError: there is no such model, or it is damaged.
     """
     if options.model is not None and options.models is not None:
         raise UsageError("give either --model MODEL or --models FOLDER, a folder with several models.")
-    from cmpc.devices import choose_device
     from cmpc.web.models import Models, models_in
     from cmpc.web.service import Service
     from cmpc.weights import SHIPPED_MODEL
@@ -88,6 +87,6 @@ def make_service(options: Options) -> Service:
         sources = {Path(options.model).name or options.model: options.model}
     else:
         sources = {SHIPPED_MODEL.name: SHIPPED_MODEL}
-    models = Models(sources, choose_device(options.device))
+    models = Models(sources, options.device)
     models.load(models.names[0])
     return Service(models, options.limits)

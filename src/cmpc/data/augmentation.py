@@ -88,16 +88,16 @@ class ColourChange:
     gains: NDArray[np.float32]
     """Factor of each channel, (3,): brightness and tint."""
 
-    def apply(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    def apply(self, square: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """
         Args:
-            image: RGB, uint8, (H, W, 3).
+            square: RGB, uint8, (S, S, 3).
         """
-        red, green, blue = cv2.split(image)
+        red, green, blue = cv2.split(square)
         content = cv2.bitwise_or(cv2.bitwise_or(red, green), blue) > 0  # (H, W)
         if not content.any():
-            return image
-        grey = image.astype(np.float32) @ np.array(GREY, np.float32)
+            return square
+        grey = square.astype(np.float32) @ np.array(GREY, np.float32)
         middle = float(grey[content].mean())
         grey *= 1 - self.saturation
         changed: list[NDArray[np.uint8]] = []
@@ -173,13 +173,13 @@ class Augmentation:
         return known if len(known) == len(words) else None
 
 
-def cut_window(image: NDArray, window: tuple[int, int, int, int]) -> NDArray:
-    """The window of an image or mask, (H, W) or (H, W, C); zero beyond its border."""
+def cut_window(values: NDArray, window: tuple[int, int, int, int]) -> NDArray:
+    """The window of pixels or of a mask, (H, W, C) or (H, W); zero beyond its border."""
     top, left, height, width = window
-    result = np.zeros((height, width, *image.shape[2:]), image.dtype)
-    rows = slice(max(top, 0), min(top + height, image.shape[0]))
-    columns = slice(max(left, 0), min(left + width, image.shape[1]))
-    result[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left] = image[rows, columns]
+    result = np.zeros((height, width, *values.shape[2:]), values.dtype)
+    rows = slice(max(top, 0), min(top + height, values.shape[0]))
+    columns = slice(max(left, 0), min(left + width, values.shape[1]))
+    result[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left] = values[rows, columns]
     return result
 
 

@@ -13,21 +13,20 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from cmpc.conventions import STRIDE, WORD_TYPES, ImageConfig
 from cmpc.data.augmentation import Augmentation, ColourChange, cut_window
 from cmpc.data.sampler import Visit, VisitOrder, random_generator
 from cmpc.data.schema import PreparedDataset, ReferredObject
 from cmpc.data.transforms import letterbox_image, letterbox_mask
 from cmpc.data.vocabulary import Vocabulary, pad_tokens, tokenize
 from cmpc.errors import UserError
-from cmpc.models.config import WORD_TYPES, ImageConfig
-from cmpc.models.grid import STRIDE, image_grid
 
 NO_TYPE = -1
 """Stands for the type of a word where the data give none, and at padding."""
 
 
 @dataclass(frozen=True, slots=True)
-class View:
+class PhotoView:
     """How a photo becomes the network's square, in this order."""
 
     window: tuple[int, int, int, int] | None = None
@@ -38,14 +37,14 @@ class View:
     """How the colours change; None for not at all."""
 
     def render(
-        self, photo: NDArray[np.uint8], image: ImageConfig, *, size: tuple[int, int] | None = None
+        self, pixels: NDArray[np.uint8], image: ImageConfig, *, photo_size: tuple[int, int] | None = None
     ) -> NDArray[np.uint8]:
-        """The square, RGB, uint8, (S, S, 3), of a photo, RGB, uint8, (H, W, 3).
+        """The square, RGB, uint8, (S, S, 3), of a photo's pixels, RGB, uint8, (H, W, 3).
 
-        ``size`` is the photo's height and width where it comes shrunk, which needs a view without a window.
+        ``photo_size`` is the photo's height and width where the pixels are shrunk, which needs a view without a window.
         """
-        part = photo if self.window is None else cut_window(photo, self.window)
-        square = letterbox_image(part, image.size, image.resize, photo=size)
+        part = pixels if self.window is None else cut_window(pixels, self.window)
+        square = letterbox_image(part, image.size, image.resize, photo_size=photo_size)
         if self.mirrored:
             square = np.asarray(cv2.flip(square, 1), np.uint8)
         return square if self.colours is None else self.colours.apply(square)
@@ -58,22 +57,12 @@ class View:
 
 
 @dataclass(frozen=True, slots=True)
-class Grounding:
-    """What the words of an image's expressions speak about."""
-
-    masks: NDArray[np.float32]
-    """The part of each cell of 8 x 8 pixels that a mask fills, (M, S / 8, S / 8)."""
-    words: list[list[int]]
-    """For each expression the mask of each word, or -1."""
-
-
-@dataclass(frozen=True, slots=True)
-class Sample:
+class TrainingSample:
     """An image with K of its expressions."""
 
-    image: NDArray[np.uint8]
-    """Letterboxed, RGB, (S, S, 3); the photo as it is, (H, W, 3), where the device is to render it."""
-    view: View
+    pixels: NDArray[np.uint8]
+    """RGB: the square, (S, S, 3), or the whole photo, (H, W, 3), where the device is to render it."""
+    view: PhotoView
     """How the photo became, or is to become, the square."""
     masks: NDArray[np.bool_]
     """What each expression refers to, (K, S, S)."""
@@ -81,8 +70,11 @@ class Sample:
     """Ids of the words of each expression."""
     word_types: list[list[int]] | None
     """Position in ``WORD_TYPES`` for each word, or ``NO_TYPE``; None when the dataset has no types at all."""
-    grounding: Grounding | None
-    """What the words speak about; None when the dataset does not say."""
+    grounding_masks: NDArray[np.float32] | None
+    """What words speak about, as the part of each cell of 8 x 8 pixels that it fills, (M, S / 8, S / 8); the first is
+    empty. None when the dataset does not say."""
+    grounding_index: list[list[int]] | None
+    """The mask of each word of each expression among these, 0 where unknown; None with the masks."""
     step_expressions: int
     """Expressions of the whole step on all devices."""
 
@@ -90,8 +82,8 @@ class Sample:
 class Batch(NamedTuple):
     """B images with their E expressions of at most N words."""
 
-    images: Tensor
-    """Letterboxed, RGB, uint8, (B, S, S, 3)."""
+    squares: Tensor
+    """The letterboxed photos, RGB, uint8, (B, S, S, 3)."""
     tokens: Tensor
     """Word ids, int64, (E, N), padded with 0 at the end."""
     image_index: Tensor
@@ -103,10 +95,9 @@ class Batch(NamedTuple):
     step_expressions: int
     """Expressions of the whole step on all devices: the divisor of a mean over expressions."""
     grounding_masks: Tensor | None = None
-    """What words speak about, as the part of each cell that it fills, float32, (M, S / 8, S / 8); the first is empty.
-    None when the dataset does not say."""
+    """As in ``TrainingSample``, of all samples: float32, (M, S / 8, S / 8)."""
     grounding_index: Tensor | None = None
-    """The mask of each word among these, int64, (E, N), 0 where unknown and at padding; None with the masks."""
+    """The mask of each word among these, int64, (E, N), 0 where unknown and at padding."""
 
     def expressions(self, rows: slice) -> Batch:
         """Some of the expressions, about the same images."""
@@ -125,7 +116,7 @@ class Batch(NamedTuple):
         )
 
 
-class ReferringImages(Dataset[Sample]):
+class ReferringImages(Dataset[TrainingSample]):
     """The images of a split, each with all expressions of all its referred objects. Items are taken by ``Visit``."""
 
     def __init__(
@@ -143,6 +134,7 @@ class ReferringImages(Dataset[Sample]):
         label_words: Callable[[list[ReferredObject]], list[ReferredObject]] | None = None,
         grounding: bool = False,
         render: bool = True,
+        rows: list[ReferredObject] | None = None,
     ) -> None:
         """
         Args:
@@ -158,6 +150,7 @@ class ReferringImages(Dataset[Sample]):
             label_words: gives the rows with other word types; None for those of the data.
             grounding: whether samples say what their words speak about, where the data do.
             render: off to leave the photos as they are, for ``device_transforms`` to render.
+            rows: those of the split, where they were read before.
 
         Raises:
             UsageError: there is no such split.
@@ -170,7 +163,8 @@ class ReferringImages(Dataset[Sample]):
         self.seed = seed
         self.augmentation = augmentation
         self.render = render
-        self.rows = data.read(split) if label_words is None else label_words(data.read(split))
+        rows = data.read(split) if rows is None else rows
+        self.rows = rows if label_words is None else label_words(rows)
         self.has_word_types = any(row.word_types for row in self.rows)
         self.has_grounding = grounding and any(row.grounding for row in self.rows)
         by_image: dict[str, list[tuple[ReferredObject, int]]] = {}
@@ -187,7 +181,7 @@ class ReferringImages(Dataset[Sample]):
         """Number of images."""
         return len(self.questions)
 
-    def __getitem__(self, visit: Visit) -> Sample:
+    def __getitem__(self, visit: Visit) -> TrainingSample:
         """
         Raises:
             UserError: the image or a mask is missing or damaged.
@@ -197,7 +191,7 @@ class ReferringImages(Dataset[Sample]):
         objects = list({row.ref_id: row for row, _ in questions}.values())
         expressions = [row.expressions[number] for row, number in questions]
         height, width = objects[0].height, objects[0].width
-        view = View()
+        view = PhotoView()
         if self.augmentation is not None:
             random = random_generator(self.seed, visit.epoch, visit.image + 1, visit.part + 1)
             window = None
@@ -206,19 +200,22 @@ class ReferringImages(Dataset[Sample]):
                 window = self.augmentation.window(height, width, boxes, random)
             mirrored = self.augmentation.mirrored(expressions, random)
             expressions = expressions if mirrored is None else mirrored
-            view = View(window, mirrored is not None, self.augmentation.draw_colours(random))
+            view = PhotoView(window, mirrored is not None, self.augmentation.draw_colours(random))
         # The rule "area" averages pixels, and so does decoding at a part of the size, in less time.
         shrinks = self.render and view.window is None and self.image.resize == "area"
-        photo = self.data.read_image(objects[0], longest_side=self.image.size if shrinks else None)
+        pixels = self.data.read_image(objects[0], longest_side=self.image.size if shrinks else None)
+        if self.render:
+            pixels = view.render(pixels, self.image, photo_size=(height, width) if shrinks else None)
         masks = {row.ref_id: view.render_mask(row.decode_mask(), self.image) for row in objects}
-
-        return Sample(
-            image=view.render(photo, self.image, size=(height, width) if shrinks else None) if self.render else photo,
+        grounding_masks, grounding_index = self._grounding(questions, view) if self.has_grounding else (None, None)
+        return TrainingSample(
+            pixels=pixels,
             view=view,
             masks=np.stack([masks[row.ref_id] for row, _ in questions]),
             tokens=[self.vocabulary.encode(expression, self.max_words) for expression in expressions],
             word_types=[self._word_types(row, number) for row, number in questions] if self.has_word_types else None,
-            grounding=self._grounding(questions, view) if self.has_grounding else None,
+            grounding_masks=grounding_masks,
+            grounding_index=grounding_index,
             step_expressions=visit.step_expressions,
         )
 
@@ -228,71 +225,83 @@ class ReferringImages(Dataset[Sample]):
             return [NO_TYPE] * words
         return [WORD_TYPES.index(name) if name in WORD_TYPES else NO_TYPE for name in row.word_types[number][:words]]
 
-    def _grounding(self, questions: list[tuple[ReferredObject, int]], view: View) -> Grounding:
-        masks: dict[str, int] = {}  # encoded mask -> its position
-        cells: list[NDArray[np.float32]] = []
-        words: list[list[int]] = []
+    def _grounding(
+        self, questions: list[tuple[ReferredObject, int]], view: PhotoView
+    ) -> tuple[NDArray[np.float32], list[list[int]]]:
+        """``grounding_masks`` and ``grounding_index`` of ``TrainingSample``."""
+        cells = -(-self.image.size // STRIDE)
+        masks = [np.zeros((cells, cells), np.float32)]
+        place_of: dict[str, int] = {}  # run lengths -> number of the mask
+        index: list[list[int]] = []
         for row, number in questions:
-            positions = [-1] * len(tokenize(row.expressions[number])[: self.max_words])
+            of_words = [0] * len(tokenize(row.expressions[number])[: self.max_words])
             for grounded in row.grounding[number] if row.grounding else ():
-                if grounded.mask not in masks:
-                    masks[grounded.mask] = len(masks)
-                    square = view.render_mask(row.decode(grounded.mask), self.image)
-                    cells.append(shares_of_cells(square))
+                if grounded.rle not in place_of:
+                    place_of[grounded.rle] = len(masks)
+                    masks.append(shares_of_cells(view.render_mask(row.decode(grounded.rle), self.image)))
                 for word in grounded.words:
-                    if word < len(positions):
-                        positions[word] = masks[grounded.mask]
-            words.append(positions)
-        none = np.zeros((0, *image_grid(self.image.size)), np.float32)
-        return Grounding(np.stack(cells) if cells else none, words)
+                    if word < len(of_words):
+                        of_words[word] = place_of[grounded.rle]
+            index.append(of_words)
+        return np.stack(masks), index
 
 
 def shares_of_cells(mask: NDArray[np.bool_]) -> NDArray[np.float32]:
     """The part of each cell of 8 x 8 pixels that a mask fills, bool (S, S): (S / 8, S / 8), rounded up."""
-    rows, columns = image_grid(len(mask))
-    padded = np.zeros((rows * STRIDE, columns * STRIDE), np.float32)
+    cells = -(-len(mask) // STRIDE)
+    padded = np.zeros((cells * STRIDE, cells * STRIDE), np.float32)
     padded[: len(mask), : len(mask)] = mask
-    return padded.reshape(rows, STRIDE, columns, STRIDE).mean(axis=(1, 3))
+    return padded.reshape(cells, STRIDE, cells, STRIDE).mean(axis=(1, 3))
 
 
-def collate(samples: Sequence[Sample]) -> Batch:
+def collate(samples: Sequence[TrainingSample]) -> Batch:
     """Joins samples to a batch; expressions are padded to the longest."""
-    return Batch(torch.from_numpy(np.stack([sample.image for sample in samples])), *collate_expressions(samples))
+    return collate_without_squares(samples)._replace(
+        squares=torch.from_numpy(np.stack([sample.pixels for sample in samples]))
+    )
 
 
-def collate_expressions(
-    samples: Sequence[Sample],
-) -> tuple[Tensor, Tensor, Tensor, Tensor | None, int, Tensor | None, Tensor | None]:
-    """What a batch holds beside the images, in the order of ``Batch``."""
+def collate_without_squares(samples: Sequence[TrainingSample]) -> Batch:
+    """Joins samples to a batch whose ``squares`` are still to be put in."""
     counts = torch.tensor([len(sample.masks) for sample in samples])
     tokens = [ids for sample in samples for ids in sample.tokens]
     padded = torch.from_numpy(pad_tokens(tokens))
-    word_types: Tensor | None = None
-    given = [types for sample in samples if sample.word_types is not None for types in sample.word_types]
-    if given:
-        word_types = torch.full_like(padded, NO_TYPE)
-        for row, types in zip(word_types, given, strict=True):
-            row[: len(types)] = torch.tensor(types)
+    word_types = [types for sample in samples if sample.word_types is not None for types in sample.word_types]
+    grounding_masks, grounding_index = _collate_grounding(samples)
     image_index = torch.repeat_interleave(torch.arange(len(samples)), counts)
     masks = torch.from_numpy(np.concatenate([sample.masks for sample in samples]))
-    return padded, image_index, masks, word_types, samples[0].step_expressions, *_collate_grounding(samples, padded)
+    return Batch(
+        squares=torch.empty(0, dtype=torch.uint8),
+        tokens=padded,
+        image_index=image_index,
+        masks=masks,
+        word_types=_padded(word_types, padded, NO_TYPE) if word_types else None,
+        step_expressions=samples[0].step_expressions,
+        grounding_masks=grounding_masks,
+        grounding_index=None if grounding_masks is None else _padded(grounding_index, padded, 0),
+    )
 
 
-def _collate_grounding(samples: Sequence[Sample], tokens: Tensor) -> tuple[Tensor | None, Tensor | None]:
-    """``grounding_masks`` and ``grounding_index`` of ``Batch``."""
-    given = [sample.grounding for sample in samples if sample.grounding is not None]
-    if not given:
-        return None, None
-    positions: list[list[int]] = []
-    start = 1
-    for grounding in given:
-        positions += [[0 if mask < 0 else mask + start for mask in words] for words in grounding.words]
-        start += len(grounding.masks)
-    index = torch.zeros_like(tokens)
-    for row, words in zip(index, positions, strict=True):
-        row[: len(words)] = torch.tensor(words)
-    empty = np.zeros((1, *given[0].masks.shape[1:]), np.float32)
-    return torch.from_numpy(np.concatenate([empty, *(grounding.masks for grounding in given)])), index
+def _collate_grounding(samples: Sequence[TrainingSample]) -> tuple[Tensor | None, list[list[int]]]:
+    """``grounding_masks`` of ``Batch`` and, not yet padded, its ``grounding_index``."""
+    masks: list[NDArray[np.float32]] = []
+    index: list[list[int]] = []
+    before = 0  # masks of the samples before, without their empty ones
+    for sample in samples:
+        if sample.grounding_masks is None or sample.grounding_index is None:
+            return None, []
+        index += [[number and before + number for number in numbers] for numbers in sample.grounding_index]
+        masks.append(sample.grounding_masks[1:] if masks else sample.grounding_masks)
+        before += len(sample.grounding_masks) - 1
+    return torch.from_numpy(np.concatenate(masks)), index
+
+
+def _padded(rows: Sequence[Sequence[int]], tokens: Tensor, value: int) -> Tensor:
+    """A number for each word, as large as the tokens, (E, N), and padded with the value."""
+    result = torch.full_like(tokens, value)
+    for row, numbers in zip(result, rows, strict=True):
+        row[: len(numbers)] = torch.tensor(numbers)
+    return result
 
 
 def prepare_worker(_: int) -> None:

@@ -1,9 +1,9 @@
 """Letterbox and augmentation on the device that trains, which leaves the processors to decoding.
 
 Bytes of photos travel as they are and become squares there. Both rules of resizing are linear and separable, so that a
-photo is resized by two products with the weights of its rows and columns. The result is that of ``View.render`` up to
-rounding: by one grey level where a value lies about halfway between two (OpenCV enlarges with weights of 11 bits), by
-two where its colours change as well.
+photo is resized by two products with the weights of its rows and columns. The result is that of ``PhotoView.render`` up
+to rounding: by one grey level where a value lies about halfway between two (OpenCV enlarges with weights of 11 bits),
+by two where its colours change as well.
 """
 
 from __future__ import annotations
@@ -14,36 +14,31 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from cmpc.conventions import ImageConfig
 from cmpc.data.augmentation import GREY, ColourChange
-from cmpc.data.dataset import Batch, Sample, View, collate_expressions
+from cmpc.data.dataset import Batch, PhotoView, TrainingSample, collate_without_squares
 from cmpc.data.transforms import Letterbox, Resize
-from cmpc.models.config import ImageConfig
 
 
 class PhotoBatch(NamedTuple):
-    """A batch whose photos are still to become squares; the other fields are those of ``Batch``."""
+    """A batch whose photos are still to become squares."""
 
     photos: list[Tensor]
     """RGB, uint8, each (H, W, 3) of its own size."""
-    views: list[View]
+    views: list[PhotoView]
     """How each becomes a square."""
     image: ImageConfig
     """Size and resize rule of the squares."""
-    tokens: Tensor
-    image_index: Tensor
-    masks: Tensor
-    word_types: Tensor | None
-    step_expressions: int
-    grounding_masks: Tensor | None = None
-    grounding_index: Tensor | None = None
+    rest: Batch
+    """The batch without its squares."""
 
     def to(self, device: torch.device | str) -> Batch:
         """The batch on a device, its photos rendered there; pinned tensors are copied without waiting."""
         squares = [
-            render(photo.to(device, non_blocking=True), view, self.image)
+            render_on_device(photo.to(device, non_blocking=True), view, self.image)
             for photo, view in zip(self.photos, self.views, strict=True)
         ]
-        return Batch(torch.stack(squares), *self[3:]).to(device)
+        return self.rest._replace(squares=torch.stack(squares)).to(device)
 
 
 class CollatePhotos:
@@ -56,31 +51,32 @@ class CollatePhotos:
         """
         self.image = image
 
-    def __call__(self, samples: Sequence[Sample]) -> PhotoBatch:
+    def __call__(self, samples: Sequence[TrainingSample]) -> PhotoBatch:
         """The batch on the CPU."""
-        photos = [torch.from_numpy(sample.image) for sample in samples]
-        return PhotoBatch(photos, [sample.view for sample in samples], self.image, *collate_expressions(samples))
+        photos = [torch.from_numpy(sample.pixels) for sample in samples]
+        views = [sample.view for sample in samples]
+        return PhotoBatch(photos, views, self.image, collate_without_squares(samples))
 
 
-def render(photo: Tensor, view: View, image: ImageConfig) -> Tensor:
-    """``View.render`` on the photo's device, without a wait for it.
+def render_on_device(pixels: Tensor, view: PhotoView, image: ImageConfig) -> Tensor:
+    """``PhotoView.render`` on the photo's device, without a wait for it.
 
     Args:
-        photo: RGB, uint8, (H, W, 3).
+        pixels: of the photo, RGB, uint8, (H, W, 3).
         view: part, direction and colours.
         image: size and resize rule of the square.
 
     Returns:
         RGB, uint8, (S, S, 3).
     """
-    top, left, height, width = view.window or (0, 0, photo.shape[0], photo.shape[1])
+    top, left, height, width = view.window or (0, 0, pixels.shape[0], pixels.shape[1])
     box = Letterbox.of(height, width, image.size)
-    values = photo.permute(2, 0, 1).float()  # (3, H, W)
-    rows = _weights(photo.shape[0], top, height, box.resized_height, box, image.resize, photo.device)
-    columns = _weights(photo.shape[1], left, width, box.resized_width, box, image.resize, photo.device)
+    values = pixels.permute(2, 0, 1).float()  # (3, H, W)
+    rows = _weights(pixels.shape[0], top, height, box.resized_height, box, image.resize, pixels.device)
+    columns = _weights(pixels.shape[1], left, width, box.resized_width, box, image.resize, pixels.device)
     values = rows @ values @ columns.mT  # (3, h, w)
     if image.resize == "original" and box.scale > 1:
-        values = _clip_to_range(values, photo, top, left, height, width)
+        values = _clip_to_range(values, pixels, top, left, height, width)
     # OpenCV rounds a half up where four pixels become one, and to the even neighbour elsewhere.
     half_size = (height, width) == (2 * box.resized_height, 2 * box.resized_width)
     values = (values + 0.5).floor() if image.resize == "area" and half_size else values.round()
@@ -102,21 +98,21 @@ def _weights(
     """
     step = window / count  # pixels of the photo for one of the square
     samples = torch.arange(count, dtype=torch.float64, device=device)[:, None]
-    pixels = torch.arange(length, dtype=torch.float64, device=device)[None, :] - start
+    positions = torch.arange(length, dtype=torch.float64, device=device)[None, :] - start
     if resize == "area" and box.scale < 1:  # how much of the pixel lies in the sample's stretch
-        common = torch.minimum(pixels + 1, (samples + 1) * step) - torch.maximum(pixels, samples * step)
+        common = torch.minimum(positions + 1, (samples + 1) * step) - torch.maximum(positions, samples * step)
         return (common.clamp_min(0) / step).float()
     centres = (samples + 0.5) * step - 0.5
     if resize == "area":  # bilinear; the border goes on beyond the window
         centres = centres.clamp(0, window - 1)
-    weights = (1 - (centres - pixels).abs()).clamp_min(0)
-    inside = (pixels >= 0) & (pixels < window)
+    weights = (1 - (centres - positions).abs()).clamp_min(0)
+    inside = (positions >= 0) & (positions < window)
     return (weights * inside).float()
 
 
-def _clip_to_range(values: Tensor, photo: Tensor, top: int, left: int, height: int, width: int) -> Tensor:
+def _clip_to_range(values: Tensor, pixels: Tensor, top: int, left: int, height: int, width: int) -> Tensor:
     """The values within the range of what the window shows: the square's border mixes with the zeros around it."""
-    part = photo[max(top, 0) : top + height, max(left, 0) : left + width]
+    part = pixels[max(top, 0) : top + height, max(left, 0) : left + width]
     lowest, highest = part.amin().float(), part.amax().float()
     if part.shape[:2] != (height, width):  # it shows zeros beyond the photo
         lowest = torch.zeros_like(lowest)

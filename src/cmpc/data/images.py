@@ -36,13 +36,13 @@ class DecodedImage(NamedTuple):
     """Of the stored image, before any turning or shrinking."""
 
 
-def read_image(source: str | Path | bytes, exif_rotation: bool = False) -> np.ndarray:
-    """Decodes an image file to RGB.
+def read_image(photo: str | Path | bytes, *, exif_rotation: bool = False) -> np.ndarray:
+    """Decodes an image file to RGB pixels.
 
     Greyscale is repeated over the three channels, transparency is dropped, 16 bits are scaled to 8.
 
     Args:
-        source: path, or the bytes of the file.
+        photo: path, or the bytes of the file.
         exif_rotation: turn the image upright as its EXIF orientation says. Off for benchmarks: their annotations are
             made on the pixels as stored.
 
@@ -53,16 +53,16 @@ def read_image(source: str | Path | bytes, exif_rotation: bool = False) -> np.nd
         UserError: the file is missing, is no image, is cut short, holds floating-point numbers or has more than
             ``MAX_PIXELS`` pixels.
     """
-    return decode_image(source, exif_rotation).pixels
+    return decode_image(photo, exif_rotation=exif_rotation).pixels
 
 
 def decode_image(
-    source: str | Path | bytes, exif_rotation: bool = False, *, longest_side: int | None = None
+    photo: str | Path | bytes, *, exif_rotation: bool = False, longest_side: int | None = None
 ) -> DecodedImage:
     """``read_image``, faster for who shrinks the image anyway.
 
     Args:
-        source: as for ``read_image``.
+        photo: as for ``read_image``.
         exif_rotation: as for ``read_image``.
         longest_side: what the image is going to be shrunk to. A JPEG at least twice, four or eight times as long is
             decoded at a half, a quarter or an eighth of its size, sides rounded up, which moves what it shows by less
@@ -71,7 +71,7 @@ def decode_image(
     Raises:
         UserError: as ``read_image``.
     """
-    name, data = _read(source)
+    name, data = _read(photo)
     height, width = image_size(data, name=name)
     if _looks_whole(data):
         ratio = 1.0
@@ -86,24 +86,24 @@ def decode_image(
             pixels = None
         if pixels is not None:
             return DecodedImage(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), height, width)
-    return DecodedImage(_decode_with_pillow(data, name, exif_rotation), height, width)
+    return DecodedImage(_decode_with_pillow(data, name, exif_rotation=exif_rotation), height, width)
 
 
-def image_size(source: str | Path | bytes, *, name: str | None = None) -> tuple[int, int]:
+def image_size(photo: str | Path | bytes, *, name: str | None = None) -> tuple[int, int]:
     """Height and width of the stored pixels, from the file's header alone.
 
     Args:
-        source: path, or the bytes of the file.
+        photo: path, or the bytes of the file.
         name: what to call the image in an error; by default its path.
 
     Raises:
         UserError: the file is missing, is no image or has more than ``MAX_PIXELS`` pixels.
     """
-    name = name or _name(source)
+    name = name or _name(photo)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of its size, and of metadata that nobody here reads
-            with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
+            with Image.open(io.BytesIO(photo) if isinstance(photo, bytes) else photo) as image:
                 width, height = image.size
     except Image.DecompressionBombError:
         raise UserError(f"the image {name} is too large: at most {MAX_PIXELS:,} pixels are read.") from None
@@ -116,7 +116,7 @@ def image_size(source: str | Path | bytes, *, name: str | None = None) -> tuple[
     return height, width
 
 
-def from_pillow(image: Image.Image, exif_rotation: bool = True) -> np.ndarray:
+def from_pillow(image: Image.Image, *, exif_rotation: bool = True) -> np.ndarray:
     """RGB pixels of a PIL image, by the rules of ``read_image``: uint8 (H, W, 3).
 
     Raises:
@@ -156,7 +156,7 @@ def from_array(array: np.ndarray) -> np.ndarray:
     return np.repeat(array, 3, axis=2) if array.shape[2] == 1 else np.ascontiguousarray(array[:, :, :3])
 
 
-def _decode_with_pillow(data: bytes, name: str, exif_rotation: bool) -> np.ndarray:
+def _decode_with_pillow(data: bytes, name: str, *, exif_rotation: bool) -> np.ndarray:
     """The formats that OpenCV lacks, and the verdict on files that look cut short."""
     try:
         with warnings.catch_warnings():
@@ -165,7 +165,7 @@ def _decode_with_pillow(data: bytes, name: str, exif_rotation: bool) -> np.ndarr
             image.load()
             if image.mode == "F":
                 raise UserError(f"the image {name} has floating-point pixels: save it with 8 or 16 bits a channel.")
-            return from_pillow(image, exif_rotation)
+            return from_pillow(image, exif_rotation=exif_rotation)
     except (OSError, ValueError, SyntaxError, EOFError):
         raise UserError(f"the image {name} is damaged: its pixels cannot be decoded.") from None
 
@@ -181,14 +181,14 @@ def _looks_whole(data: bytes) -> bool:
     return True
 
 
-def _read(source: str | Path | bytes) -> tuple[str, bytes]:
-    if isinstance(source, bytes):
-        return _name(source), source
+def _read(photo: str | Path | bytes) -> tuple[str, bytes]:
+    if isinstance(photo, bytes):
+        return _name(photo), photo
     try:
-        return _name(source), Path(source).read_bytes()
+        return _name(photo), Path(photo).read_bytes()
     except OSError as error:
-        raise UserError(f"cannot read the image {source}: {error.strerror}.") from None
+        raise UserError(f"cannot read the image {photo}: {error.strerror}.") from None
 
 
-def _name(source: str | Path | bytes) -> str:
-    return "given as bytes" if isinstance(source, bytes) else str(source)
+def _name(photo: str | Path | bytes) -> str:
+    return "given as bytes" if isinstance(photo, bytes) else str(photo)

@@ -1,4 +1,4 @@
-"""Masks as COCO's compressed run lengths: reading, checking and making them.
+"""Masks as COCO's compressed run lengths (``rle``, ASCII text): reading, checking and making them.
 
 Runs go down the columns and begin with the outside of the object. Everything here raises ``ValueError`` with a phrase
 that says what is wrong with a mask; the caller knows whose mask it is.
@@ -18,7 +18,7 @@ POLYGON_TOLERANCE = 2.0
 
 
 def encode_mask(mask: np.ndarray) -> str:
-    """Compressed counts of a mask.
+    """The run lengths of a mask.
 
     Args:
         mask: (H, W), anything but zero is inside.
@@ -28,28 +28,28 @@ def encode_mask(mask: np.ndarray) -> str:
     return coco_mask.encode(np.asfortranarray(mask != 0, dtype=np.uint8))["counts"].decode("ascii")
 
 
-def decode_mask(counts: str, height: int, width: int) -> np.ndarray:
-    """The mask of compressed counts as bool (height, width).
+def decode_mask(rle: str, height: int, width: int) -> np.ndarray:
+    """The mask of run lengths as bool (height, width).
 
     Raises:
-        ValueError: the counts are malformed or do not cover the mask.
+        ValueError: the text is malformed or does not cover the mask.
     """
-    runs = decode_counts(counts)
+    runs = decode_runs(rle)
     _check_runs(runs, height, width)
     inside = np.arange(len(runs)) % 2 == 1
     columns = np.repeat(inside, runs).reshape(width, height)
     return cv2.transpose(columns.view(np.uint8)).view(np.bool_)
 
 
-def decode_counts(counts: str) -> np.ndarray:
-    """Run lengths (int64) of COCO's compressed text: 5 bits a character, differences to the run before last.
+def decode_runs(rle: str) -> np.ndarray:
+    """Run lengths as numbers (int64), from COCO's compressed text: 5 bits a character, differences to the last but one.
 
     Written out here because pycocotools reads past the end of malformed text.
 
     Raises:
         ValueError: the text is malformed.
     """
-    digits = np.frombuffer(counts.encode("ascii", "replace"), np.uint8).astype(np.int64) - 48
+    digits = np.frombuffer(rle.encode("ascii", "replace"), np.uint8).astype(np.int64) - 48
     if not len(digits) or digits.min() < 0 or digits.max() > 63 or digits[-1] & 32:
         raise ValueError("its run-length text is malformed")
     last = np.flatnonzero((digits & 32) == 0)
@@ -64,8 +64,8 @@ def decode_counts(counts: str) -> np.ndarray:
     return runs
 
 
-def mask_from_rle(counts: str | Sequence[int], height: int, width: int) -> str:
-    """Compressed counts of a run-length mask that is given as text or as a list of runs.
+def rle_from_counts(counts: str | Sequence[int], height: int, width: int) -> str:
+    """The run lengths of COCO's ``counts``, which are given as text or as a list of numbers.
 
     Raises:
         ValueError: the runs are malformed or do not cover the mask.
@@ -73,18 +73,18 @@ def mask_from_rle(counts: str | Sequence[int], height: int, width: int) -> str:
     from pycocotools import mask as coco_mask
 
     if isinstance(counts, str):
-        runs = decode_counts(counts)
+        runs = decode_runs(counts)
     elif counts and all(type(run) is int and 0 <= run <= height * width for run in counts):
         runs = np.array(counts, dtype=np.int64)
     else:
         raise ValueError("its run lengths are not numbers between 0 and the number of pixels")
     _check_runs(runs, height, width)
-    rle = coco_mask.frPyObjects({"size": [height, width], "counts": runs.tolist()}, height, width)
-    return rle["counts"].decode("ascii")
+    encoded = coco_mask.frPyObjects({"size": [height, width], "counts": runs.tolist()}, height, width)
+    return encoded["counts"].decode("ascii")
 
 
-def mask_from_polygons(polygons: Sequence[Sequence[float]], height: int, width: int) -> str:
-    """Compressed counts of the union of polygons.
+def rle_from_polygons(polygons: Sequence[Sequence[float]], height: int, width: int) -> str:
+    """The run lengths of the union of polygons.
 
     Args:
         polygons: each ``[x1, y1, x2, y2, ...]`` in pixels, at least three points.
@@ -98,12 +98,12 @@ def mask_from_polygons(polygons: Sequence[Sequence[float]], height: int, width: 
         raise ValueError("it has no polygon")
     for polygon in polygons:
         _check_polygon(polygon, height, width)
-    rles = coco_mask.frPyObjects([[float(value) for value in polygon] for polygon in polygons], height, width)
-    return coco_mask.merge(rles)["counts"].decode("ascii")
+    encoded = coco_mask.frPyObjects([[float(value) for value in polygon] for polygon in polygons], height, width)
+    return coco_mask.merge(encoded)["counts"].decode("ascii")
 
 
-def mask_from_box(box: Sequence[float], height: int, width: int) -> str:
-    """Compressed counts of a filled box, rounded to whole pixels.
+def rle_from_box(box: Sequence[float], height: int, width: int) -> str:
+    """The run lengths of a filled box, rounded to whole pixels.
 
     Args:
         box: x, y of the upper left corner, width, height, in pixels.
@@ -120,8 +120,8 @@ def mask_from_box(box: Sequence[float], height: int, width: int) -> str:
     return encode_mask(mask)
 
 
-def mask_from_coco(segmentation: Any, height: int, width: int) -> str:
-    """Compressed counts of a COCO ``segmentation``: a list of polygons, or a run-length mask (text or list of runs).
+def rle_from_coco(segmentation: Any, height: int, width: int) -> str:
+    """The run lengths of a COCO ``segmentation``: a list of polygons, or a run-length mask (text or list of numbers).
 
     COCO holds a few parts of only two points; they are passed over where another part remains.
 
@@ -130,15 +130,15 @@ def mask_from_coco(segmentation: Any, height: int, width: int) -> str:
     """
     if isinstance(segmentation, list) and all(isinstance(polygon, list) for polygon in segmentation):
         areas = [polygon for polygon in segmentation if len(polygon) >= 6]
-        return mask_from_polygons(areas or segmentation, height, width)
+        return rle_from_polygons(areas or segmentation, height, width)
     if isinstance(segmentation, dict) and isinstance(segmentation.get("counts"), str | list):
         if segmentation.get("size", [height, width]) != [height, width]:
             raise ValueError(f"its size {segmentation['size']} is not the image's [{height}, {width}]")
-        return mask_from_rle(segmentation["counts"], height, width)
+        return rle_from_counts(segmentation["counts"], height, width)
     raise ValueError("it is neither a list of polygons nor a run-length mask")
 
 
-def box_of(counts: str, height: int, width: int) -> tuple[float, float, float, float]:
+def box_of(rle: str, height: int, width: int) -> tuple[float, float, float, float]:
     """Smallest box around a mask: x, y of the upper left corner, width, height.
 
     Raises:
@@ -146,10 +146,10 @@ def box_of(counts: str, height: int, width: int) -> tuple[float, float, float, f
     """
     from pycocotools import mask as coco_mask
 
-    rle = {"size": [height, width], "counts": counts.encode("ascii")}
-    if not coco_mask.area(rle):
+    encoded = {"size": [height, width], "counts": rle.encode("ascii")}
+    if not coco_mask.area(encoded):
         raise ValueError("it is empty")
-    x, y, box_width, box_height = coco_mask.toBbox(rle).tolist()
+    x, y, box_width, box_height = coco_mask.toBbox(encoded).tolist()
     return x, y, box_width, box_height
 
 

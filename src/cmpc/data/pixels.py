@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from cmpc.models.config import ImageConfig
+from cmpc.conventions import ImageConfig
 
 
 class PixelNormalisation(nn.Module):

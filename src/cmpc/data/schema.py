@@ -24,12 +24,10 @@ from cmpc.data.packed_images import PackedImages, write_packed_images
 from cmpc.errors import UsageError, UserError
 from cmpc.files import atomic_folder
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""Of what is written. Version 1, whose tables call ``rle`` the ``mask``, is read too."""
 ROWS_PER_GROUP = 2_000
 ROWS_PER_FILE = 50_000
-
-WORD_TYPES = ("entity", "attribute", "relation", "unnecessary")
-"""The types that a word of an expression can have; the same as the network's ``models.config.WORD_TYPES``."""
 
 SPLIT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_+.]*")
 _OWN_FILES = re.compile(r"dataset\.json|.+-\d{5}\.parquet|images-\d{5}\.arrow")
@@ -39,8 +37,8 @@ _OWN_FILES = re.compile(r"dataset\.json|.+-\d{5}\.parquet|images-\d{5}\.arrow")
 class GroundedWords:
     """Words of an expression that speak about the same objects: in "the cup left of the plate", "left" and "plate"."""
 
-    mask: str
-    """Mask of the objects, as ``ReferredObject.mask``, of the same size."""
+    rle: str
+    """Mask of the objects, as ``ReferredObject.rle``, of the same size."""
     words: tuple[int, ...]
     """Positions of the words among the tokens of the expression."""
 
@@ -59,8 +57,8 @@ class ReferredObject:
     """Height of the image and of the mask in pixels."""
     width: int
     """Width of the image and of the mask in pixels."""
-    mask: str
-    """Mask as COCO's compressed run-length counts (ASCII), size (height, width)."""
+    rle: str
+    """Mask as COCO's compressed run lengths (ASCII), size (height, width)."""
     box: tuple[float, float, float, float]
     """Smallest box around the mask: x and y of the upper left corner, width, height, in pixels."""
     category: str
@@ -70,7 +68,7 @@ class ReferredObject:
     groups: tuple[str, ...] = ()
     """A name for each expression by which results are broken down; empty where not given."""
     word_types: tuple[tuple[str, ...], ...] = ()
-    """For each expression, the type of each token (entity, attribute, relation, unnecessary); empty where not given."""
+    """For each expression, the type of each token, one of ``WORD_TYPES``; empty where not given."""
     grounding: tuple[tuple[GroundedWords, ...], ...] = ()
     """For each expression, what its words speak about, where that is known; empty where not given."""
 
@@ -78,18 +76,18 @@ class ReferredObject:
         """The mask as bool (height, width), True inside the object.
 
         Raises:
-            UserError: the counts are damaged.
+            UserError: the run lengths are damaged.
         """
-        return self.decode(self.mask)
+        return self.decode(self.rle)
 
-    def decode(self, mask: str) -> np.ndarray:
+    def decode(self, rle: str) -> np.ndarray:
         """A mask of this image, the object's own or one of ``grounding``, as bool (height, width).
 
         Raises:
-            UserError: the counts are damaged.
+            UserError: the run lengths are damaged.
         """
         try:
-            return decode_mask(mask, self.height, self.width)
+            return decode_mask(rle, self.height, self.width)
         except ValueError as error:
             raise UserError(f"a mask of {self.ref_id} is damaged ({error}): prepare the dataset anew.") from None
 
@@ -127,7 +125,7 @@ class DatasetInfo:
     packed: bool = False
     """Whether the images lie in the dataset's folder."""
     schema_version: int = SCHEMA_VERSION
-    """Version of this layout."""
+    """Version of this layout; ``write_dataset`` sets its own."""
 
 
 @dataclass
@@ -180,16 +178,9 @@ class PreparedDataset:
         """
         if split not in self.info.splits:
             raise UsageError(f"{self.folder} has no split {split!r}; it has {', '.join(self.splits)}.")
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
         rows: list[ReferredObject] = []
         for path in sorted(self.folder.glob(f"{split}-[0-9][0-9][0-9][0-9][0-9].parquet")):
-            try:
-                table = pq.ParquetFile(path, page_checksum_verification=True).read(columns=list(_COLUMNS))
-                rows.extend(map(_row, table.to_pylist()))
-            except (pa.ArrowException, OSError, TypeError):
-                raise UserError(f"{path} is damaged: prepare the dataset anew.") from None
+            rows.extend(_read_table(path, self.info.schema_version))
         if len(rows) != self.info.splits[split].objects:
             raise UserError(f"tables of split {split} are missing in {self.folder}: prepare the dataset anew.")
         return rows
@@ -247,7 +238,7 @@ def write_dataset(
 
     Args:
         folder: where to; a prepared dataset that stands there is replaced.
-        info: what to say in ``dataset.json``; counts are filled in.
+        info: what to say in ``dataset.json``; counts and version are filled in.
         rows_by_split: the tables.
         pack_from: image folder whose files are copied into the dataset, each once.
         advance: called after each image that is packed.
@@ -266,6 +257,7 @@ def write_dataset(
         info,
         splits={split: SplitInfo.of(rows) for split, rows in rows_by_split.items()},
         packed=pack_from is not None,
+        schema_version=SCHEMA_VERSION,
         images="" if pack_from is not None else info.images,
     )
     try:
@@ -312,7 +304,7 @@ def _write_table(path: Path, rows: Sequence[ReferredObject]) -> None:
     texts = pa.list_(pa.string())
     types = {"height": pa.int32(), "width": pa.int32(), "box": pa.list_(pa.float64())}
     types |= {"expressions": texts, "groups": texts, "word_types": pa.list_(texts)}
-    grounded = pa.struct([("mask", pa.string()), ("words", pa.list_(pa.int16()))])
+    grounded = pa.struct([("rle", pa.string()), ("words", pa.list_(pa.int16()))])
     types["grounding"] = pa.list_(pa.list_(grounded))
     schema = pa.schema([(name, types.get(name, pa.string())) for name in _COLUMNS])
     columns = {name: [getattr(row, name) for row in rows] for name in _COLUMNS}
@@ -321,12 +313,27 @@ def _write_table(path: Path, rows: Sequence[ReferredObject]) -> None:
     pq.write_table(table, path, compression="zstd", row_group_size=ROWS_PER_GROUP, write_page_checksum=True)
 
 
-def _row(values: dict[str, Any]) -> ReferredObject:
+def _read_table(path: Path, version: int) -> list[ReferredObject]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    rle = "mask" if version == 1 else "rle"
+    columns = [rle if name == "rle" else name for name in _COLUMNS]
+    try:
+        table = pq.ParquetFile(path, page_checksum_verification=True).read(columns=columns)
+        return [_row(values, rle) for values in table.to_pylist()]
+    except (pa.ArrowException, OSError, TypeError, KeyError):
+        raise UserError(f"{path} is damaged: prepare the dataset anew.") from None
+
+
+def _row(values: dict[str, Any], rle: str) -> ReferredObject:
+    """The row of a table in which the run lengths are called ``rle``."""
+    values["rle"] = values.pop(rle)
     for name in ("box", "expressions", "groups"):
         values[name] = tuple(values[name])
     values["word_types"] = tuple(tuple(types) for types in values["word_types"])
-    values["grounding"] = tuple(  # tables of earlier versions have no such column
-        tuple(GroundedWords(one["mask"], tuple(one["words"])) for one in words) for words in values.get("grounding", ())
+    values["grounding"] = tuple(  # some tables of version 1 have no such column
+        tuple(GroundedWords(one[rle], tuple(one["words"])) for one in words) for words in values.get("grounding", ())
     )
     return ReferredObject(**values)
 

@@ -65,27 +65,27 @@ class Letterbox:
 
 
 def letterbox_image(
-    image: NDArray[np.uint8], size: int, resize: Resize, *, photo: tuple[int, int] | None = None
+    pixels: NDArray[np.uint8], size: int, resize: Resize, *, photo_size: tuple[int, int] | None = None
 ) -> NDArray[np.uint8]:
     """The photo in the network's square.
 
     Args:
-        image: RGB, uint8, (H, W, 3).
+        pixels: of the photo, RGB, uint8, (H, W, 3).
         size: side of the square in pixels.
         resize: the rule of resizing (see the module).
-        photo: height and width of the photo, where the image is a shrunk form of it; None: the image's.
+        photo_size: height and width of the photo, where the pixels are a shrunk form of it; None: the pixels'.
 
     Returns:
         RGB, uint8, (size, size, 3); zeros around the photo.
     """
-    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
-        raise ValueError(f"image must be (H, W, 3) uint8 RGB, got {image.shape} {image.dtype}")
-    height, width = photo or image.shape[:2]
+    if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8:
+        raise ValueError(f"pixels must be (H, W, 3) uint8 RGB, got {pixels.shape} {pixels.dtype}")
+    height, width = photo_size or pixels.shape[:2]
     box = Letterbox.of(height, width, size)
     if resize == "original":
-        resized = _bilinear_with_zero_border(image, box.resized_height, box.resized_width)
+        resized = _bilinear_with_zero_border(pixels, box.resized_height, box.resized_width)
     else:
-        resized = _area(image, box)
+        resized = _area(pixels, box)
     square = np.zeros((size, size, 3), np.uint8)
     square[box.rows, box.columns] = resized
     return square
@@ -197,33 +197,33 @@ def _neighbours(length: int, count: int) -> _Neighbours:
     )
 
 
-def _bilinear_with_zero_border(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
-    """scikit-image 0.13's ``resize(image, (height, width))``, rounded: order 1, mode ``constant``.
+def _bilinear_with_zero_border(pixels: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
+    """scikit-image 0.13's ``resize(pixels, (height, width))``, rounded: order 1, mode ``constant``.
 
-    That is float64, which is slow. An image that shrinks has no sample outside; OpenCV's float32 then gives the same
+    That is float64, which is slow. A photo that shrinks has no sample outside; OpenCV's float32 then gives the same
     bytes, but for values near a half, where the rounding could go the other way: those are computed in float64.
 
     Args:
-        image: uint8, (H, W, C).
+        pixels: uint8, (H, W, C).
         height: of the result in pixels.
         width: of the result in pixels.
     """
-    rows, columns = _neighbours(image.shape[0], height), _neighbours(image.shape[1], width)
-    if height > image.shape[0] or width > image.shape[1]:
-        exact = _mix(_mix(image, rows, axis=0), columns, axis=1)
-        return np.rint(np.clip(exact, image.min(), image.max())).astype(np.uint8)  # clipped to its range, as there
-    values = cv2.resize(image.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
+    rows, columns = _neighbours(pixels.shape[0], height), _neighbours(pixels.shape[1], width)
+    if height > pixels.shape[0] or width > pixels.shape[1]:
+        exact = _mix(_mix(pixels, rows, axis=0), columns, axis=1)
+        return np.rint(np.clip(exact, pixels.min(), pixels.max())).astype(np.uint8)  # clipped to its range, as there
+    values = cv2.resize(pixels.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
     rounded = np.rint(values)
     result: NDArray[np.uint8] = rounded.astype(np.uint8)
-    if image.shape[0] % height == 0 and image.shape[1] % width == 0:
+    if pixels.shape[0] % height == 0 and pixels.shape[1] % width == 0:
         return result  # weights are 0, 1/2 or 1: float32 is exact
     # OpenCV's weights are float32 positions: wrong by at most length / 2^24 on each axis, times 255 for the value.
-    error = (image.shape[0] + image.shape[1]) / 2**16 + 1e-3
+    error = (pixels.shape[0] + pixels.shape[1]) / 2**16 + 1e-3
     doubtful = np.flatnonzero(np.abs(values - rounded) > 0.5 - error)
     row, column, channel = np.unravel_index(doubtful, values.shape)
     left, right = (
-        image[rows.lower[row], side, channel] * rows.lower_weight[row]
-        + image[rows.upper[row], side, channel] * rows.upper_weight[row]
+        pixels[rows.lower[row], side, channel] * rows.lower_weight[row]
+        + pixels[rows.upper[row], side, channel] * rows.upper_weight[row]
         for side in (columns.lower[column], columns.upper[column])
     )
     exact = left * columns.lower_weight[column] + right * columns.upper_weight[column]

@@ -10,7 +10,10 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
+from cmpc.conventions import PAD_ID
+from cmpc.data.query import Query, holds_a_word
 from cmpc.errors import UserError
 from cmpc.files import atomic_file
 
@@ -55,7 +58,7 @@ class Vocabulary:
     @property
     def pad_id(self) -> int:
         """Id of the padding, 0."""
-        return 0
+        return PAD_ID
 
     @property
     def unknown_id(self) -> int:
@@ -101,22 +104,30 @@ class Vocabulary:
         kept = [word for word, count in counts.items() if count >= minimum_count]
         return Vocabulary((PAD, GO, EOS, UNKNOWN, *sorted(kept, key=lambda word: (-counts[word], word))))
 
+    def query(self, expression: str, max_words: int) -> Query:
+        """The expression as a model with this vocabulary reads it: each piece of ``tokenize`` is a word and a token."""
+        tokens = tokenize(expression)
+        words = tokens[:max_words]
+        unknown = self.unknown_id
+        return Query(
+            text=expression,
+            words=tuple(words),
+            ids=tuple(self.ids.get(word, unknown) for word in words),
+            word_of_token=tuple(range(len(words))),
+            unknown=tuple(dict.fromkeys(word.strip() for word in words if holds_a_word(word) and word not in self.ids)),
+            cut=tuple(word.strip() for word in tokens[max_words:] if holds_a_word(word)),
+        )
+
     def encode(self, expression: str, max_words: int) -> list[int]:
         """Ids of the first ``max_words`` tokens, unpadded; empty only when the expression has no token."""
-        unknown = self.unknown_id
-        return [self.ids.get(token, unknown) for token in tokenize(expression)[:max_words]]
-
-    def unknown_words(self, expression: str) -> list[str]:
-        """The words of the expression that the vocabulary lacks, once each; separators are not listed."""
-        words = (token.strip() for token in tokenize(expression) if token not in self.ids)
-        return list(dict.fromkeys(word for word in words if any(c.isalnum() or c == "_" for c in word)))
+        return list(self.query(expression, max_words).ids)
 
 
-def pad_tokens(ids: Sequence[Sequence[int]], length: int | None = None) -> np.ndarray:
-    """Puts expressions of different lengths into one array, padded with 0 on the right.
+def pad_tokens(ids: Sequence[Sequence[int]], length: int | None = None) -> NDArray[np.int64]:
+    """Puts expressions of different lengths into one array, padded on the right.
 
     Args:
-        ids: E lists of ids, as ``Vocabulary.encode`` gives them.
+        ids: E lists of ids, as ``Query.ids`` has them.
         length: number of columns T; the longest expression's by default.
 
     Returns:
@@ -129,8 +140,8 @@ def pad_tokens(ids: Sequence[Sequence[int]], length: int | None = None) -> np.nd
     if length is None:
         length = longest
     if longest > length:
-        raise ValueError(f"an expression of {longest} words does not fit in {length} columns: cut it in encode()")
-    padded = np.zeros((len(ids), length), dtype=np.int64)
+        raise ValueError(f"an expression of {longest} words does not fit in {length} columns: cut it in query()")
+    padded = np.full((len(ids), length), PAD_ID, dtype=np.int64)
     for row, expression in zip(padded, ids, strict=True):
         row[: len(expression)] = expression
     return padded

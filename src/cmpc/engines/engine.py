@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,10 +13,15 @@ from cmpc.models.config import ModelConfig
 EngineName = Literal["torch", "onnx", "openvino"]
 Precision = Literal["fp32", "bf16", "int8"]
 
+EXPRESSIONS_AT_ONCE = 8
+"""Expressions that are computed together where nothing asks for fewer: engines answer more of them in several rounds,
+which bounds the memory."""
+
 Features = Mapping[str, Any]
 """What an engine keeps of one image, by name; a tensor of the engine's own kind with a batch axis of 1 each."""
 
 
+@runtime_checkable
 class Engine(Protocol):
     """Runs a network."""
 
@@ -34,11 +39,11 @@ class Engine(Protocol):
     def comprehend(
         self, features: Features, tokens: NDArray[np.int64]
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Answers expressions about one image.
+        """Answers expressions about one image, however many they are.
 
         Args:
             features: what ``encode_image`` gave for the image.
-            tokens: word ids, (E, N) with N at most ``config.max_words``, padded with 0 at the end.
+            tokens: word ids, (E, N) with N at most ``config.text.max_words``, padded with 0 at the end.
 
         Returns:
             Logits, (E, S, S), and the probability of each word type, (E, N, 4), zero at padding.
@@ -63,3 +68,22 @@ def encode_in_pieces(
         features = encode(some)
         encoded += [{name: value[row : row + 1] for name, value in features.items()} for row in range(len(some))]
     return encoded
+
+
+def comprehend_in_pieces(
+    tokens: NDArray[np.int64],
+    at_once: int,
+    comprehend: Callable[[NDArray[np.int64]], tuple[NDArray[np.float32], NDArray[np.float32]]],
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """The answers to expressions, as ``Engine.comprehend`` gives them, of what answers some of them at once.
+
+    Args:
+        tokens: (E, N), E at least 1.
+        at_once: most expressions of a piece.
+        comprehend: gives logits and word types of a piece.
+    """
+    answers = [comprehend(tokens[start : start + at_once]) for start in range(0, len(tokens), at_once)]
+    if len(answers) == 1:
+        return answers[0]
+    logits, types = zip(*answers, strict=True)
+    return np.concatenate(logits), np.concatenate(types)

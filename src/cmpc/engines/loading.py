@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-
-import torch
+from typing import TYPE_CHECKING
 
 from cmpc.data.vocabulary import Vocabulary
 from cmpc.engines.engine import Engine, EngineName, Precision
 from cmpc.errors import UsageError, UserError
-from cmpc.model_folder import CONFIG, FolderConfig, load_model_folder, read_folder_config, read_vocabulary
+from cmpc.model_folder import (
+    CONFIG,
+    FolderConfig,
+    check_model_folder,
+    load_model_folder,
+    read_folder_config,
+    read_vocabulary,
+)
+
+if TYPE_CHECKING:
+    import torch
 
 
 def load_engine(
@@ -25,15 +34,15 @@ def load_engine(
         folder: a model folder, which PyTorch runs, or an exported one.
         engine: what shall run it; None: what the folder is for.
         precision: in which numbers; None: those of the folder.
-        device: where to compute; exported models run on the CPU.
+        device: where to compute, as ``choose_device`` takes it, ``auto`` included; exported models run on the CPU.
 
     Raises:
-        UserError: the folder is missing or damaged, or an extra is not installed.
+        UserError: the folder is missing or damaged, an extra is not installed, or there is no such device.
         UsageError: the folder is for another engine, precision or device.
     """
     if not is_export(folder):
-        return _torch_engine(folder, engine, precision, device)
-    return _exported_engine(folder, read_folder_config(folder), engine, precision, torch.device(device))
+        return _torch_engine(folder, engine, precision, str(device))
+    return _exported_engine(folder, read_folder_config(folder), engine, precision, str(device))
 
 
 def is_export(folder: str | Path) -> bool:
@@ -47,10 +56,8 @@ def is_export(folder: str | Path) -> bool:
 
 
 def _torch_engine(
-    folder: Path, engine: EngineName | None, precision: Precision | None, device: torch.device | str
+    folder: Path, engine: EngineName | None, precision: Precision | None, device: str
 ) -> tuple[Engine, Vocabulary]:
-    from cmpc.engines.torch_engine import TorchEngine
-
     if engine not in (None, "torch"):
         raise UsageError(
             f"{folder} is no export for {engine}: make one with cmpc export --model {folder} --format {engine} "
@@ -58,7 +65,12 @@ def _torch_engine(
         )
     if precision == "int8":
         raise UsageError("int8 needs an export: cmpc export --precision int8 --calibration DATA.")
-    running = TorchEngine(lambda: load_model_folder(folder, device).model, precision=precision or "fp32")
+    check_model_folder(folder)  # before PyTorch is imported
+    from cmpc.devices import choose_device
+    from cmpc.engines.torch_engine import TorchEngine
+
+    chosen = choose_device(device)
+    running = TorchEngine(lambda: load_model_folder(folder, chosen).model, precision=precision or "fp32")
     return running, read_vocabulary(folder, running.config)
 
 
@@ -67,7 +79,7 @@ def _exported_engine(
     exported: FolderConfig,
     engine: EngineName | None,
     precision: Precision | None,
-    device: torch.device,
+    device: str,
 ) -> tuple[Engine, Vocabulary]:
     assert exported.export is not None
     kind, stored = exported.export.get("format"), exported.export.get("precision")
@@ -78,7 +90,7 @@ def _exported_engine(
     at_run_time = kind == "openvino" and stored == "fp32" and precision == "bf16"
     if precision not in (None, stored) and not at_run_time:
         raise UsageError(f"{folder} was exported as {stored} for {kind}, which cannot compute in {precision}.")
-    if device.type != "cpu":
+    if device.partition(":")[0] not in ("auto", "cpu"):
         raise UsageError(f"{folder} is an exported model, which runs on the CPU, not on {device}.")
     vocabulary = read_vocabulary(folder, exported.network)
     if kind == "onnx":

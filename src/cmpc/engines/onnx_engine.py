@@ -1,17 +1,24 @@
-"""ONNX Runtime: runs an exported folder without PyTorch's operators."""
+"""ONNX Runtime: runs an exported folder without PyTorch."""
 
 from __future__ import annotations
 
 import importlib.util
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from cmpc.devices import images_at_once
-from cmpc.engines.engine import EngineName, Features, Precision, encode_in_pieces
+from cmpc.devices import images_in_caches
+from cmpc.engines.engine import (
+    EXPRESSIONS_AT_ONCE,
+    EngineName,
+    Features,
+    Precision,
+    comprehend_in_pieces,
+    encode_in_pieces,
+)
 from cmpc.errors import UserError
 from cmpc.models.config import ModelConfig
 
@@ -39,9 +46,9 @@ class OnnxEngine:
         require_onnxruntime()
         self.precision: Precision = precision
         self.config = config
-        self._encoder = _session(folder / IMAGE_ENCODER)
-        self._comprehension = _session(folder / COMPREHENSION)
-        self._images_at_once = images_at_once(config, torch.device("cpu"))
+        with ThreadPoolExecutor(2) as pool:  # the runtime prepares both at once
+            self._encoder, self._comprehension = pool.map(_session, (folder / IMAGE_ENCODER, folder / COMPREHENSION))
+        self._images_at_once = images_in_caches(config)
         self._names = [output.name for output in self._encoder.get_outputs()]
 
     def encode_image(self, images: NDArray[np.uint8]) -> list[Features]:
@@ -52,8 +59,12 @@ class OnnxEngine:
         self, features: Features, tokens: NDArray[np.int64]
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """As ``Engine.comprehend``."""
-        logits, types = self._comprehension.run(None, {**features, "tokens": tokens})
-        return logits, types
+
+        def comprehend(some: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+            logits, types = self._comprehension.run(None, {**features, "tokens": some})
+            return logits, types
+
+        return comprehend_in_pieces(tokens, EXPRESSIONS_AT_ONCE, comprehend)
 
     def _encode(self, images: NDArray[np.uint8]) -> Features:
         return dict(zip(self._names, self._encoder.run(None, {"images": images}), strict=True))

@@ -1,4 +1,4 @@
-"""OpenVINO: runs an exported folder on the CPU."""
+"""OpenVINO: runs an exported folder on the CPU, without PyTorch."""
 
 from __future__ import annotations
 
@@ -6,11 +6,17 @@ import importlib.util
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from cmpc.devices import images_at_once
-from cmpc.engines.engine import EngineName, Features, Precision, encode_in_pieces
+from cmpc.devices import images_in_caches
+from cmpc.engines.engine import (
+    EXPRESSIONS_AT_ONCE,
+    EngineName,
+    Features,
+    Precision,
+    comprehend_in_pieces,
+    encode_in_pieces,
+)
 from cmpc.errors import UserError
 from cmpc.models.config import ModelConfig
 
@@ -45,7 +51,7 @@ class OpenVINOEngine:
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32",
         }
-        self._images_at_once = images_at_once(config, torch.device("cpu"))
+        self._images_at_once = images_in_caches(config)
         self._graphs, models = [], []
         for name in (IMAGE_ENCODER, COMPREHENSION):
             path = folder / name
@@ -67,8 +73,12 @@ class OpenVINOEngine:
         self, features: Features, tokens: NDArray[np.int64]
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """As ``Engine.comprehend``."""
-        outputs = self._graphs[1]({**features, "tokens": tokens})
-        return np.array(outputs["logits"]), np.array(outputs["word_types"])
+
+        def comprehend(some: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+            outputs = self._graphs[1]({**features, "tokens": some})
+            return np.array(outputs["logits"]), np.array(outputs["word_types"])
+
+        return comprehend_in_pieces(tokens, EXPRESSIONS_AT_ONCE, comprehend)
 
     def _encode(self, images: NDArray[np.uint8]) -> Features:
         outputs = self._graphs[0]({"images": images}).to_tuple()

@@ -34,12 +34,12 @@ def require_crf() -> None:
         raise UserError(f"--crf needs the package pydensecrf2; {mend}, or leave out --crf.") from None
 
 
-def refine(probabilities: NDArray[np.float32], image: NDArray[np.uint8]) -> NDArray[np.float32]:
+def refine(probabilities: NDArray[np.float32], square: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Marginals of background and foreground after ``ITERATIONS`` of mean-field inference.
 
     Args:
         probabilities: of the foreground, float32, (S, S), 0..1.
-        image: the letterboxed photo that the network saw, RGB, uint8, (S, S, 3).
+        square: the letterboxed photo that the network saw, RGB, uint8, (S, S, 3).
 
     Returns:
         float32, (2, S, S): background, foreground; they sum to 1.
@@ -47,13 +47,13 @@ def refine(probabilities: NDArray[np.float32], image: NDArray[np.uint8]) -> NDAr
     from pydensecrf.densecrf import DenseCRF2D
 
     height, width = probabilities.shape
-    if image.shape != (height, width, 3) or image.dtype != np.uint8:
-        raise ValueError(f"image must be ({height}, {width}, 3) uint8 RGB, got {image.shape} {image.dtype}")
+    if square.shape != (height, width, 3) or square.dtype != np.uint8:
+        raise ValueError(f"square must be ({height}, {width}, 3) uint8 RGB, got {square.shape} {square.dtype}")
     # A logit above 17 is a probability of exactly 1 in float32; its energy would be infinite and the marginals nan.
     tiny = np.finfo(np.float32).tiny
     energies = -np.log(np.stack([1 - probabilities, probabilities]).astype(np.float32).clip(min=tiny))
     field = DenseCRF2D(width, height, 2)
     field.setUnaryEnergy(np.ascontiguousarray(energies.reshape(2, -1)))
     field.addPairwiseGaussian(**SMOOTHNESS)
-    field.addPairwiseBilateral(rgbim=np.ascontiguousarray(image), **APPEARANCE)
+    field.addPairwiseBilateral(rgbim=np.ascontiguousarray(square), **APPEARANCE)
     return np.array(field.inference(ITERATIONS), dtype=np.float32).reshape(2, height, width)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from cmpc.data.schema import PreparedDataset
+from cmpc.data.schema import PreparedDataset, ReferredObject
 from cmpc.data.vocabulary import Vocabulary
 from cmpc.engines.engine import Engine
 from cmpc.errors import UsageError, UserError
@@ -63,11 +63,11 @@ def evaluate(
     dataset: PreparedDataset,
     split: str,
     *,
+    rows: Sequence[ReferredObject] | None = None,
     protocol: Protocol = "standard",
     crf: bool = False,
     crf_workers: int | None = None,
     batch_images: int = 4,
-    batch_expressions: int = 16,
     limit: int | None = None,
     journal: Journal | None = None,
     advance: Callable[[int, int], None] = lambda done, total: None,
@@ -83,12 +83,12 @@ def evaluate(
         vocabulary: its words.
         dataset: the prepared dataset.
         split: which split.
+        rows: those of the split, where they have been read already.
         protocol: how predictions become masks (see ``protocols``).
         crf: also score the masks after the DenseCRF.
         crf_workers: processes that compute it; 0 computes it between the network's batches, None takes one for each
             core. The results are the same.
         batch_images: images that the network sees at once.
-        batch_expressions: most expressions about an image that it comprehends at once; bounds the memory.
         limit: evaluate only the first images of the split, with all their expressions.
         journal: keeps results as they come in; those that it holds are not computed again.
         advance: called with (finished expressions, all expressions).
@@ -97,7 +97,7 @@ def evaluate(
         UsageError: there is no such split, a number is too low, or ``crf_workers`` is given without ``crf``.
         UserError: the split has no expressions, a photo is missing or broken, or the DenseCRF is not installed.
     """
-    numbers = {"--limit": limit, "--batch-images": batch_images, "--batch-expressions": batch_expressions}
+    numbers = {"--limit": limit, "--batch-images": batch_images}
     for name, number in numbers.items():
         if number is not None and number < 1:
             raise UsageError(f"{name} must be 1 or more, got {number}.")
@@ -105,7 +105,7 @@ def evaluate(
         raise UsageError(f"--crf-workers goes with --crf and must be 0 or more, got {crf_workers}.")
     if crf:
         require_crf()
-    images = samples_by_image(dataset.read(split))
+    images = samples_by_image(dataset.read(split) if rows is None else rows)
     if not images:
         raise UserError(f"split {split} of {dataset.folder} has no expressions: there is nothing to evaluate.")
     chosen = images[:limit]
@@ -122,7 +122,6 @@ def evaluate(
             dataset,
             remaining,
             batch_images=batch_images,
-            batch_expressions=batch_expressions,
         )
         for result in pool.score(predictions):
             if journal is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -12,9 +13,9 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from cmpc.data.query import Query, Tokenizer
 from cmpc.data.schema import PreparedDataset
-from cmpc.data.transforms import letterbox_image
-from cmpc.data.vocabulary import Vocabulary, pad_tokens
+from cmpc.engines.asking import ask, see, to_square
 from cmpc.engines.engine import Engine
 from cmpc.evaluation.samples import Sample
 
@@ -32,18 +33,17 @@ class SampleLogits:
     """The expression and its object."""
     logits: NDArray[np.float32]
     """float32, (S, S), for the letterboxed photo."""
-    image: NDArray[np.uint8]
+    square: NDArray[np.uint8]
     """The letterboxed photo, RGB, uint8, (S, S, 3)."""
 
 
 def predict(
     engine: Engine,
-    vocabulary: Vocabulary,
+    tokenizer: Tokenizer,
     dataset: PreparedDataset,
     images: Sequence[Sequence[Sample]],
     *,
     batch_images: int = 4,
-    batch_expressions: int = 16,
 ) -> Iterator[SampleLogits]:
     """Yields a prediction for every sample; photos are read ahead while the engine works.
 
@@ -51,11 +51,10 @@ def predict(
 
     Args:
         engine: what runs the network.
-        vocabulary: its words.
+        tokenizer: reads the expressions for it.
         dataset: where the photos are.
         images: the samples of each image, as ``samples_by_image`` gives them.
         batch_images: images that the network sees at once.
-        batch_expressions: most expressions about an image that it comprehends at once; bounds the memory.
 
     Raises:
         UserError: a photo is missing or broken.
@@ -63,20 +62,19 @@ def predict(
     config = engine.config
 
     def read(samples: Sequence[Sample]) -> NDArray[np.uint8]:
-        return letterbox_image(dataset.read_image(samples[0].row), config.image.size, config.image.resize)
+        return to_square(dataset.read_image(samples[0].row), config)
 
-    def tokens_of(sample: Sample) -> list[int]:
-        return vocabulary.encode(sample.expression, config.max_words) or [vocabulary.unknown_id]
+    def query_of(sample: Sample) -> Query:
+        query = tokenizer.query(sample.expression, config.text.max_words)
+        return query if query.ids else dataclasses.replace(query, ids=(tokenizer.unknown_id,))
 
-    photos = _read_ahead(read, images, ahead=2 * batch_images)
-    for batch in _batches(zip(images, photos, strict=True), batch_images):
-        features = engine.encode_image(np.stack([square for _, square in batch]))
+    squares = _read_ahead(read, images, ahead=2 * batch_images)
+    for batch in _batches(zip(images, squares, strict=True), batch_images):
+        features = see(engine, [square for _, square in batch])
         for (samples, square), of_image in zip(batch, features, strict=True):
-            for chunk in _batches(samples, batch_expressions):
-                tokens = pad_tokens([tokens_of(sample) for sample in chunk])  # (E, T)
-                logits, _ = engine.comprehend(of_image, tokens)  # (E, S, S)
-                for sample, values in zip(chunk, logits, strict=True):
-                    yield SampleLogits(sample, values, square)
+            logits, _ = ask(engine, of_image, [query_of(sample) for sample in samples])  # (E, S, S)
+            for sample, values in zip(samples, logits, strict=True):
+                yield SampleLogits(sample, values, square)
 
 
 def _read_ahead(read: Callable[[Item], Result], items: Iterable[Item], ahead: int) -> Iterator[Result]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import reduce
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from cmpc.data.query import holds_a_word
 
 THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.9)
 """IoU from which on a mask counts as found, for precision@threshold."""
@@ -119,6 +121,21 @@ class Score:
         self._require_expressions()
         return {threshold: hits / self.expressions for threshold, hits in zip(THRESHOLDS, self.hits, strict=True)}
 
+    def to_json(self) -> dict[str, Any]:
+        """Counts and measures as plain JSON values; rates are 0..1.
+
+        Raises:
+            ValueError: there is no expression.
+        """
+        return {
+            "expressions": self.expressions,
+            "intersection": self.intersection,
+            "union": self.union,
+            "overall_iou": self.overall_iou,
+            "mean_iou": self.mean_iou,
+            "precision": {str(threshold): rate for threshold, rate in self.precision.items()},
+        }
+
     def _require_expressions(self) -> None:
         if self.expressions == 0:
             raise ValueError("a score of no expressions has no IoU: add some first")
@@ -168,7 +185,7 @@ class ScoreTable:
 
 def count_words(expression: str) -> int:
     """Pieces between blanks that hold a letter or a digit: ``"the man's hat , left"`` has four."""
-    return sum(any(character.isalnum() for character in piece) for piece in expression.split())
+    return sum(map(holds_a_word, expression.split()))
 
 
 def word_bin(words: int) -> str:

@@ -142,21 +142,10 @@ def _json_table(table: ScoreTable) -> dict[str, Any]:
     values: dict[str, Any] = {"all": {}, "words": {}, "groups": {}}
     for kind, name, score in table.rows():
         if kind == "all":
-            values["all"] = _json_score(score)
+            values["all"] = score.to_json()
         else:
-            values["words" if kind == "words" else "groups"][name] = _json_score(score)
+            values["words" if kind == "words" else "groups"][name] = score.to_json()
     return values
-
-
-def _json_score(score: Score) -> dict[str, Any]:
-    return {
-        "expressions": score.expressions,
-        "intersection": score.intersection,
-        "union": score.union,
-        "overall_iou": score.overall_iou,
-        "mean_iou": score.mean_iou,
-        "precision": {str(threshold): rate for threshold, rate in score.precision.items()},
-    }
 
 
 def _json_overlap(overlap: Overlap) -> dict[str, Any]:

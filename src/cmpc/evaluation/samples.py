@@ -58,6 +58,6 @@ def fingerprint_rows(rows: Sequence[ReferredObject]) -> str:
     """SHA-256 over all that results depend on: images' names and sizes, masks, expressions (not the photos' pixels)."""
     digest = hashlib.sha256()
     for row in rows:
-        content = (row.ref_id, row.image, row.height, row.width, row.mask, row.expressions, row.groups)
+        content = (row.ref_id, row.image, row.height, row.width, row.rle, row.expressions, row.groups)
         digest.update(repr(content).encode())
     return digest.hexdigest()

@@ -6,7 +6,6 @@ what such a process loads: it must not import torch.
 
 from __future__ import annotations
 
-import signal
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
@@ -15,7 +14,6 @@ from dataclasses import dataclass
 from multiprocessing import get_context
 from typing import TYPE_CHECKING, NamedTuple
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -24,7 +22,7 @@ from cmpc.errors import UserError
 from cmpc.evaluation.crf import refine
 from cmpc.evaluation.metrics import Overlap, overlap
 from cmpc.evaluation.protocols import Protocol, mask_from_logits, mask_from_marginals
-from cmpc.processes import end_with_parent, usable_cores
+from cmpc.processes import prepare_process, usable_cores
 
 if TYPE_CHECKING:
     from cmpc.evaluation.inference import SampleLogits
@@ -48,7 +46,7 @@ class ScoringTask:
     number: int
     row: ReferredObject
     logits: NDArray[np.float32]
-    image: NDArray[np.uint8] | None
+    square: NDArray[np.uint8] | None
     protocol: Protocol
 
 
@@ -57,9 +55,9 @@ def score(task: ScoringTask) -> ScoredSample:
     truth = task.row.decode_mask()
     height, width = truth.shape
     without_crf = overlap(mask_from_logits(task.logits, height, width, task.protocol), truth)
-    if task.image is None:
+    if task.square is None:
         return ScoredSample(task.number, without_crf)
-    marginals = refine(sigmoid(task.logits), task.image)
+    marginals = refine(sigmoid(task.logits), task.square)
     refined = mask_from_marginals(marginals, height, width, task.protocol)
     return ScoredSample(task.number, without_crf, overlap(refined, truth))
 
@@ -87,7 +85,7 @@ class ScoringPool:
         self._most_waiting = 4 * workers
         self._executor: Executor | None = None
         if workers and crf:
-            self._executor = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_prepare_process)
+            self._executor = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=prepare_process)
         elif workers:
             self._executor = ThreadPoolExecutor(workers, thread_name_prefix="score")
 
@@ -123,11 +121,5 @@ class ScoringPool:
 
     def _task(self, prediction: SampleLogits) -> ScoringTask:
         sample = prediction.sample
-        image = prediction.image if self._crf else None
-        return ScoringTask(sample.number, sample.row, prediction.logits, image, self._protocol)
-
-
-def _prepare_process() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that evaluates
-    cv2.setNumThreads(1)
-    end_with_parent()
+        square = prediction.square if self._crf else None
+        return ScoringTask(sample.number, sample.row, prediction.logits, square, self._protocol)

@@ -1,34 +1,36 @@
-"""The stages of an answer, from a model: the same network asked again with parts of the expression unheard."""
+"""The stages of an answer, from a network: what it answers to the whole expression and to parts of it."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable
+from itertools import chain
+from typing import cast
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from cmpc.answers.prediction import Prediction
+from cmpc.conventions import LEVELS
 from cmpc.data.transforms import Letterbox
+from cmpc.devices import expressions_at_once
 from cmpc.errors import UserError
-from cmpc.explanation.explanation import Explanation, Graph, Stages, Typing
-from cmpc.explanation.regions import OUTSIDE, find_regions, principal_components
-from cmpc.models import LEVELS, ExpressionFeatures, ImageFeatures, ModelConfig, ReferringNetwork, SegmentationOutput
-from cmpc.models.grounded_reasoning import GroundedMaps
-from cmpc.models.network import LevelMaps
-from cmpc.models.relation_reasoning import Reasoning
-from cmpc.prediction import Prediction
+from cmpc.explanation.explanation import NAMING, Explanation, Stages, Typing
+from cmpc.explanation.graph import Attention, make_graph
+from cmpc.explanation.regions import principal_components
+from cmpc.models.cells import to_map
+from cmpc.models.config import CMPCConfig, ModelConfig
+from cmpc.models.network import ImageFeatures, ReferringNetwork, SegmentationOutput
+from cmpc.models.paper.relation_reasoning import Reasoning
+from cmpc.models.paper.word_types import ExpressionFeatures
 
-THING = 0.5
-"""A thing is where a word is answered at least this part as strongly as anywhere."""
-FAINTEST = 0.1
-"""Answers below this are no things."""
 COMPONENTS = 16
 """Directions of a level's entity features that regions are grown by."""
-WORDS_AT_ONCE = 8
-"""Words that are asked together, which bounds the memory."""
+
+MakePrediction = Callable[[NDArray[np.float32], NDArray[np.float32]], Prediction]
+"""Makes the answer of what the network gives for the expression: logits, (S, S), and word types, (N, 4)."""
 
 
 def check_explainable(config: ModelConfig) -> None:
@@ -37,183 +39,131 @@ def check_explainable(config: ModelConfig) -> None:
     Raises:
         UserError: the model is of another kind.
     """
-    if config.network != "cmpc":
-        raise UserError(f"a model of the kind {config.network} has no stages to explain: give a CMPC model.")
+    if not isinstance(config.network, CMPCConfig):
+        raise UserError(f"a model of the kind {config.network.kind} has no stages to explain: give a CMPC model.")
 
 
 @torch.inference_mode()
 def explain(
-    model: ReferringNetwork,
+    network: ReferringNetwork,
     features: ImageFeatures,
     tokens: Tensor,
-    image: NDArray[np.uint8],
-    prediction: Prediction,
+    pixels: NDArray[np.uint8],
+    make_prediction: MakePrediction,
 ) -> Explanation:
     """The stages of one answer.
 
     Args:
-        model: the network, in evaluation mode.
+        network: in evaluation mode; its numbers may be bf16.
         features: the image as the network sees it, a batch of one.
         tokens: the words of the expression, (1, N) int64.
-        image: the photo, RGB, uint8, (H, W, 3).
-        prediction: what the network answers.
+        pixels: the photo, RGB, uint8, (H, W, 3).
+        make_prediction: makes the answer, once, of what the network gives for the whole expression.
 
     Raises:
         UserError: the network has no stages.
     """
-    heard, whole = responses(model, features, tokens, image, prediction)
+    check_explainable(network.config)
+    parts = cast(CMPCConfig, network.config.network)
+    typing = Typing(supervised=parts.word_type_supervision, used=parts.word_type_gating)
+    expression = network.encode_expression(tokens)
+    whole = _comprehend(network, features, expression)
+    prediction = make_prediction(_numbers(whole.logits)[0], _numbers(whole.word_types)[0])
+    naming = [position for position, types in enumerate(prediction.word_types) if typing.kind(types) in NAMING]
 
-    def with_graph(stages: Stages, levels: Sequence[str], second_look: GroundedMaps | None = None) -> Stages:
-        maps = [whole.maps[level] for level in levels]
-        reasoned = [level.reasoning for level in maps] if second_look is None else [second_look]
-        graph = _graph(maps, [one for one in reasoned if one is not None], stages.named, heard.square)
-        return dataclasses.replace(stages, graph=graph)
+    asked = [without_relations(expression)]
+    if naming:
+        at_once = expressions_at_once(network.config, tokens.device) or len(naming)
+        asked += [words_alone(network, words) for words in tokens[0, naming].split(at_once)]
+    responses = [_responses(network, whole)]
+    responses += [_responses(network, _comprehend(network, features, expressions)) for expressions in asked]
+    steps, entities = _attentions(network, whole), _entities(whole)
+    letterbox = Letterbox.of(pixels.shape[0], pixels.shape[1], network.config.image.size)
 
-    return dataclasses.replace(
-        heard,
-        network=with_graph(heard.network, LEVELS, whole.second_look),
-        levels={level: with_graph(stages, [level]) for level, stages in heard.levels.items()},
-    )
+    def stages(name: str) -> Stages:
+        result, together, *alone = np.concatenate([some[name] for some in responses])
+        words = dict(zip(naming, alone, strict=True))
+        without_graph = Stages(words=words, entities=together, result=result, graph=None)
+        if not steps[name]:
+            return without_graph
+        graph = make_graph(steps[name], entities[name], without_graph.named, letterbox)
+        return dataclasses.replace(without_graph, graph=graph)
 
-
-@torch.inference_mode()
-def responses(
-    model: ReferringNetwork,
-    features: ImageFeatures,
-    tokens: Tensor,
-    image: NDArray[np.uint8],
-    prediction: Prediction,
-) -> tuple[Explanation, SegmentationOutput]:
-    """``explain`` without the graphs, whose regions take half of its time; and the answer to the whole expression."""
-    check_explainable(model.config)
-    typing = Typing(supervised=model.config.word_type_supervision, used=model.config.word_type_gating)
-    described = [
-        position
-        for position, types in enumerate(prediction.word_types)
-        if typing.kind(types) in ("entity", "attribute", "described", "word")
-    ]
-    expression = model.encode_expression(tokens)
-    whole = _comprehend(model, features, expression)
-    outputs = [whole, _comprehend(model, features, without_relations(expression))]
-    for start in range(0, len(described), WORDS_AT_ONCE):
-        some = torch.tensor(described[start : start + WORDS_AT_ONCE], device=tokens.device)
-        outputs.append(_comprehend(model, features, words_alone(model, tokens[0, some])))
-    stages: dict[str, Stages] = {}
-    for name in ("network", *LEVELS):
-        result, entities, *alone = [values for output in outputs for values in _probabilities(output, name)]
-        stages[name] = Stages(dict(zip(described, alone, strict=True)), entities, result, graph=None)
-    explanation = Explanation(
-        image=image,
+    return Explanation(
+        pixels=pixels,
         prediction=prediction,
         typing=typing,
-        network=stages["network"],
-        levels={level: stages[level] for level in LEVELS},
-        square=Letterbox.of(image.shape[0], image.shape[1], model.config.image.size),
-        upsampling=model.config.upsampling,
+        network=stages("network"),
+        levels={level: stages(level) for level in LEVELS},
+        letterbox=letterbox,
+        upsampling=network.config.network.upsampling,
     )
-    return explanation, whole
 
 
-def without_relations(expression: ExpressionFeatures) -> ExpressionFeatures:
-    """Expressions of which only the entity and attribute words are heard.
+def without_relations(expressions: ExpressionFeatures) -> ExpressionFeatures:
+    """Expressions reduced to their entity and attribute words.
 
     The sentence vector of the necessary words is replaced by the one of the entity and attribute words, and no word is
     relational: all affinities are zero and every cell of the graph receives the mean of all cells; with grounded
-    reasoning no word draws.
+    reasoning no word draws a heat map.
     """
     return dataclasses.replace(
-        expression,
-        relation=torch.zeros_like(expression.relation),
-        drawing=torch.zeros_like(expression.drawing),
-        necessary=expression.entity_attribute,
+        expressions,
+        relation=torch.zeros_like(expressions.relation),
+        word_types=torch.zeros_like(expressions.word_types),
+        necessary=expressions.entity_attribute,
     )
 
 
-def words_alone(model: ReferringNetwork, words: Tensor) -> ExpressionFeatures:
-    """Each word as an expression of its own, heard as if it were an entity: ids (K,) -> K expressions of one word."""
-    alone = model.encode_expression(words[:, None])
+def words_alone(network: ReferringNetwork, words: Tensor) -> ExpressionFeatures:
+    """Each word as an expression of its own, as if it were an entity: ids (K,) -> K expressions of one word."""
+    alone = network.encode_expression(words[:, None])
     sentence = alone.words[:, 0]  # (K, D), of the norm that sentence vectors have
     return dataclasses.replace(without_relations(alone), entity_attribute=sentence, necessary=sentence)
 
 
 def _comprehend(
-    model: ReferringNetwork, features: ImageFeatures, expressions: ExpressionFeatures
+    network: ReferringNetwork, features: ImageFeatures, expressions: ExpressionFeatures
 ) -> SegmentationOutput:
     first = torch.zeros(len(expressions.words), dtype=torch.int64, device=expressions.words.device)
-    return model.comprehend(features, expressions, first)
+    return network.comprehend(features, expressions, first)
 
 
-def _probabilities(output: SegmentationOutput, name: str) -> list[NDArray[np.float32]]:
-    """Of each expression, (h, w), as the whole network (``network``) or one level alone scores it."""
-    scores = output.scores if name == "network" else output.maps[name].side_scores
-    return list(scores.float().sigmoid().cpu().numpy())
+def _responses(network: ReferringNetwork, output: SegmentationOutput) -> dict[str, NDArray[np.float32]]:
+    """Probabilities, (E, h, w), as the whole network (``network``) and each level alone score E expressions."""
+    scores = {"network": output.decoded.scores, **network.side_scores(output)}
+    return {name: _numbers(values.float().sigmoid()) for name, values in scores.items()}
 
 
-def _graph(
-    levels: list[LevelMaps],
-    reasoned: list[Reasoning | GroundedMaps],
-    named: NDArray[np.float32],
-    square: Letterbox,
-) -> Graph | None:
-    """The mean of some graphs between the regions of some levels, for the first expression; None without a graph."""
-    if not reasoned:
-        return None
-    weights = [_weights(one) for one in reasoned]
-    nodes = [principal_components(maps.entities[0].float().cpu().numpy(), COMPONENTS) for maps in levels]
-    inside = cells_of_photo(square, *nodes[0].shape[1:])
-    on_cells = cv2.resize(named, inside.shape[::-1], interpolation=cv2.INTER_AREA)
-    regions, things = find_regions(np.concatenate(nodes), inside, things=on_cells >= max(THING * named.max(), FAINTEST))
-    return Graph(
-        listening=np.mean([listening for listening, _ in weights], axis=0),
-        speaking=np.mean([speaking for _, speaking in weights], axis=0),
-        regions=regions,
-        things=things,
-        shares=np.mean([region_shares(listening, speaking, regions) for listening, speaking in weights], axis=0),
+def _attentions(network: ReferringNetwork, output: SegmentationOutput) -> dict[str, list[Attention]]:
+    """What each level reasons by for one expression, and the whole ``network``; empty lists without reasoning.
+
+    The network's is that of its last step, where it reasons once more after the levels, and else that of all levels.
+    """
+    found = {
+        level: [] if maps.reasoned is None else [_attention(maps.reasoned, output.grid)]
+        for level, maps in output.levels.items()
+    }
+    last = network.last_reasoned(output)
+    of_network: Iterable[Attention] = chain(*found.values()) if last is None else [_attention(last, output.grid)]
+    return {"network": list(of_network), **found}
+
+
+def _attention(reasoned: Reasoning, grid: tuple[int, int]) -> Attention:
+    return Attention(
+        cell_to_words=_numbers(to_map(reasoned.cell_to_words, grid))[0],
+        word_to_cells=_numbers(to_map(reasoned.word_to_cells, grid))[0],
     )
 
 
-def _weights(reasoned: Reasoning | GroundedMaps) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """``listening`` and ``speaking`` of the first expression, (N, h, w) each."""
-    grid = reasoned.features.shape[2:]
-    listening, speaking = (
-        weights[0].mT.unflatten(1, grid).float().cpu().numpy()
-        for weights in (reasoned.cell_to_words, reasoned.word_to_cells)
-    )
-    return listening, speaking
+def _entities(output: SegmentationOutput) -> dict[str, NDArray[np.float32]]:
+    """What tells cells apart in the entity features of each level, and in those of all (``network``): (C, h, w)."""
+    found = {
+        level: principal_components(_numbers(to_map(maps.entities, output.grid))[0], COMPONENTS)
+        for level, maps in output.levels.items()
+    }
+    return {"network": np.concatenate([*found.values()]), **found}
 
 
-def region_shares(
-    listening: NDArray[np.float32], speaking: NDArray[np.float32], regions: NDArray[np.int64]
-) -> NDArray[np.float32]:
-    """Messages between regions, from the factors of the adjacency, which is never formed.
-
-    Args:
-        listening: (N, h, w), sums to 1 over N.
-        speaking: (N, h, w), sums to 1 over h x w.
-        regions: labels 0..R-1, -1 outside, (h, w).
-
-    Returns:
-        ``Graph.shares``, (N, R, R).
-    """
-    member = np.arange(regions.max() + 1)[:, None] == regions[regions != OUTSIDE]  # (R, cells inside)
-    heard = listening[:, regions != OUTSIDE] @ member.T / member.sum(axis=1)  # (N, R): mean over the cells
-    sent = speaking[:, regions != OUTSIDE] @ member.T  # (N, R): sum over the cells
-    return np.einsum("tr,tq->trq", heard, sent).astype(np.float32)
-
-
-def cells_of_photo(square: Letterbox, height: int, width: int) -> NDArray[np.bool_]:
-    """Which cells of a grid over the network's square have their centre in the photo, (height, width).
-
-    A photo so thin that it holds no centre keeps the row or column next to its middle.
-    """
-    rows = _centres_within(square.rows, height, square.size)
-    columns = _centres_within(square.columns, width, square.size)
-    return rows[:, None] & columns[None, :]
-
-
-def _centres_within(part: slice, cells: int, size: int) -> NDArray[np.bool_]:
-    centres = (np.arange(cells) + 0.5) * size / cells
-    within = (centres >= part.start) & (centres < part.stop)
-    if not within.any():
-        within[np.abs(centres - (part.start + part.stop) / 2).argmin()] = True
-    return within
+def _numbers(values: Tensor) -> NDArray[np.float32]:
+    return values.float().cpu().numpy()

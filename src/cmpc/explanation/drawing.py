@@ -7,15 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ImageFont
+
+from cmpc.answers.lettering import shorten, text_width
 
 Colour = tuple[int, int, int]
-Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 
 @dataclass(frozen=True)
@@ -99,27 +98,6 @@ class Drawing:
         self.shapes.extend(shapes)
 
 
-@cache
-def font(size: float) -> Font:
-    """The font that comes with Pillow: the same pictures everywhere."""
-    return ImageFont.load_default(size)
-
-
-def text_width(text: str, size: float) -> float:
-    """Width of a line of text in units."""
-    return float(font(size).getlength(text))
-
-
-def fit_text(text: str, size: float, width: float) -> str:
-    """The text on one line, cut with an ellipsis where it is wider than ``width`` units."""
-    text = " ".join(text.split())
-    if text_width(text, size) <= width:
-        return text
-    while text and text_width(f"{text}...", size) > width:
-        text = text[:-1]
-    return f"{text.rstrip()}..."
-
-
 def wrap_text(text: str, size: float, width: float) -> list[str]:
     """The text on as many lines as it needs: none without text."""
     lines: list[str] = [""] if text.strip() else []
@@ -129,7 +107,7 @@ def wrap_text(text: str, size: float, width: float) -> list[str]:
             lines.append(word)
         else:
             lines[-1] = longer
-    return [fit_text(line, size, width) for line in lines]
+    return [shorten(line, size, width) for line in lines]
 
 
 def bezier(arrow: Arrow, count: int = 24) -> NDArray[np.float64]:

@@ -10,18 +10,18 @@ from pathlib import Path
 from PIL import Image
 
 from cmpc.errors import UsageError
-from cmpc.explanation.contact_sheet import contact_sheet
 from cmpc.explanation.drawing import Drawing
 from cmpc.explanation.explanation import Explanation
 from cmpc.explanation.numbers import to_dict
 from cmpc.explanation.picture import paint
 from cmpc.explanation.staged_picture import check_levels, staged_picture
+from cmpc.explanation.staged_sheet import staged_sheet
 from cmpc.explanation.vector import to_svg
 from cmpc.files import atomic_file
 
 SUFFIXES = (".png", ".svg", ".json")
 MOST_ROWS = 64
-"""Rows of a contact sheet; higher pictures cannot be opened by many programs."""
+"""Rows of a sheet; higher pictures cannot be opened by many programs."""
 
 
 def check_suffix(path: str | Path) -> None:
@@ -55,7 +55,7 @@ def save(explanation: Explanation, path: str | Path, *, levels: Sequence[str] = 
         _write_drawing(path, staged_picture(explanation, levels))
 
 
-def save_contact_sheet(explanations: Iterable[tuple[str, Explanation]], path: str | Path) -> None:
+def save_sheet(explanations: Iterable[tuple[str, Explanation]], path: str | Path) -> None:
     """Writes one sheet of many explanations, or a list of their numbers, whole or not at all.
 
     They are taken one after the other, so that a generator need not hold many photos in memory.
@@ -71,19 +71,18 @@ def save_contact_sheet(explanations: Iterable[tuple[str, Explanation]], path: st
     if _wants_numbers(path):
         _write_numbers(path, [{"photo": name, **to_dict(explanation)} for name, explanation in explanations])
     else:
-        _write_drawing(path, contact_sheet(islice(explanations, MOST_ROWS)))
+        _write_drawing(path, staged_sheet(islice(explanations, MOST_ROWS)))
 
 
 def check_rows(count: int, path: str | Path) -> None:
-    """Refuses contact sheets that are too high for a picture.
+    """Refuses sheets that are too high for a picture.
 
     Raises:
         UsageError: says how many rows there may be.
     """
     if count > MOST_ROWS and not _wants_numbers(path):
         raise UsageError(
-            f"a contact sheet has at most {MOST_ROWS} rows, not {count}: give fewer photos or expressions, "
-            "or write .json."
+            f"a sheet has at most {MOST_ROWS} rows, not {count}: give fewer photos or expressions, or write .json."
         )
 
 

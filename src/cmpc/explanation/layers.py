@@ -43,7 +43,7 @@ class Layers:
 
     def values(self, grid: NDArray[np.float32]) -> NDArray[np.float32]:
         """A map on the photo, at most ``LAYER_SIDE`` pixels wide and high."""
-        height, width = self.explanation.image.shape[:2]
+        height, width = self.explanation.pixels.shape[:2]
         return self.explanation.on_photo(grid, *_size_within(height, width, LAYER_SIDE))
 
     def response(self, grid: NDArray[np.float32], colour: Colour) -> NDArray[np.uint8]:

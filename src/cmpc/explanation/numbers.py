@@ -7,22 +7,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cmpc.conventions import WORD_TYPES
 from cmpc.explanation.explanation import Explanation, Graph, Stages
-from cmpc.models.config import WORD_TYPES
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 DIGITS = 4
 """Decimals of responses; shares of cells have two more, for they are small."""
-MOST_ARROWS = 20
+MOST_MESSAGES = 20
 
 
 def to_dict(explanation: Explanation) -> dict[str, Any]:
     """All that an explanation holds but the photo, as JSON values.
 
     Its keys are explained in the documentation ("The JSON file") and, one by one, by the fields of ``Explanation``,
-    ``Stages`` and ``Graph``, whose names they have.
+    ``Stages``, ``Graph`` and ``Message``, whose names they have.
     """
-    prediction, square = explanation.prediction, explanation.square
+    prediction, letterbox = explanation.prediction, explanation.letterbox
     words: list[dict[str, Any]] = []
     for position, (word, types, kind) in enumerate(
         zip(prediction.words, prediction.word_types, explanation.kinds, strict=True)
@@ -34,19 +34,20 @@ def to_dict(explanation: Explanation) -> dict[str, Any]:
     return {
         "format_version": FORMAT_VERSION,
         "expression": prediction.expression,
-        "height": explanation.image.shape[0],
-        "width": explanation.image.shape[1],
-        "square": {
-            "size": square.size,
-            "top": square.top,
-            "left": square.left,
-            "height": square.resized_height,
-            "width": square.resized_width,
+        "height": explanation.pixels.shape[0],
+        "width": explanation.pixels.shape[1],
+        "letterbox": {
+            "size": letterbox.size,
+            "top": letterbox.top,
+            "left": letterbox.left,
+            "height": letterbox.resized_height,
+            "width": letterbox.resized_width,
         },
         "upsampling": explanation.upsampling,
         "typing": {"supervised": explanation.typing.supervised, "used": explanation.typing.used},
         "words": words,
         "unknown_words": list(prediction.unknown_words),
+        "cut_words": list(prediction.cut_words),
         "mask": {
             "rle": prediction.to_rle(),
             "score": round(prediction.score, DIGITS),
@@ -69,23 +70,17 @@ def _stages(stages: Stages) -> dict[str, Any]:
 
 
 def _graph(graph: Graph) -> dict[str, Any]:
-    arrows = [
-        {
-            "source": arrow.source,
-            "target": arrow.target,
-            "word": arrow.word,
-            "share": round(arrow.share, DIGITS + 2),
-            "excess": round(arrow.excess, DIGITS + 2),
-        }
-        for arrow in graph.strongest(MOST_ARROWS)
+    messages = [
+        {name: round(value, DIGITS + 2) for name, value in vars(message).items()}
+        for message in graph.strongest(MOST_MESSAGES)
     ]
     return {
-        "listening": _rows(graph.listening),
-        "speaking": _rows(graph.speaking, DIGITS + 2),
+        "cell_to_words": _rows(graph.cell_to_words),
+        "word_to_cells": _rows(graph.word_to_cells, DIGITS + 2),
         "regions": graph.regions.tolist(),
         "things": graph.things,
         "shares": _rows(graph.shares, DIGITS + 2),
-        "arrows": arrows,
+        "messages": messages,
     }
 
 

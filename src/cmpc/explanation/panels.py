@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cmpc.explanation.drawing import Arrow, Colour, Outline, Picture, Shape
-from cmpc.explanation.explanation import Arrow as Connection
-from cmpc.explanation.explanation import Explanation, Graph, Stages
+from cmpc.explanation.explanation import Explanation, Stages
+from cmpc.explanation.graph import Graph, Message
 from cmpc.explanation.layers import Layers, faded, middle, outlines, small_photo
 from cmpc.explanation.words import GREEN, KIND_COLOURS, ORANGE, PURPLE
 
@@ -19,7 +19,7 @@ ARROWS = 4
 FAINTEST_ARROW = 0.3
 """Arrows weaker than this part of the strongest one are left out."""
 LEAST_EXCESS = 0.005
-"""Connections that owe less than this to the words are no connections."""
+"""Messages that owe less than this to the words are not drawn."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Panels:
 
     @cached_property
     def _photo(self) -> NDArray[np.uint8]:
-        return small_photo(self.explanation.image)
+        return small_photo(self.explanation.pixels)
 
     @cached_property
     def _ground(self) -> NDArray[np.uint8]:
@@ -79,11 +79,11 @@ class Panels:
         title = f"response to {word!r} alone, at most {values.max():.2f}"
         return self._response(frame, values, self._colour(position), title)
 
-    def listening(self, frame: Frame, graph: Graph, position: int) -> list[Shape]:
-        """Which cells receive by a relational word."""
-        values = graph.listening[position]
+    def attention(self, frame: Frame, graph: Graph, position: int) -> list[Shape]:
+        """How much each cell attends to a relation word."""
+        values = graph.cell_to_words[position]
         word = self.explanation.prediction.words[position]
-        title = f"affinity of cells to {word!r}, from {values.min():.2f} to {values.max():.2f}"
+        title = f"attention of the cells to {word!r}, from {values.min():.2f} to {values.max():.2f}"
         layer = self.layers.spread(values, GREEN)
         return [frame.picture(self._ground, "the photo in grey"), frame.picture(layer, title)]
 
@@ -93,8 +93,8 @@ class Panels:
         shapes = self._response(frame, stages.result, GREEN, title)
         for line in self.layers.suppressed(stages):
             shapes.append(Outline(frame.place(line), ORANGE, 1.8, dashed=True))
-        if stages.graph is not None:
-            shapes += self._messages(frame, stages, stages.graph)
+        if stages.graph is not None and (messages := self.messages(stages)):
+            shapes += self._arrows(frame, stages.graph, messages)
         return shapes
 
     def answer(self, frame: Frame) -> list[Shape]:
@@ -116,31 +116,28 @@ class Panels:
         lines = [Outline(frame.place(line), PURPLE, 1.8) for line in outlines(layer[:, :, 3] >= 70)]
         return [frame.picture(self._photo, "the photo"), frame.picture(layer, title), *lines]
 
-    def connections(self, stages: Stages) -> list[Connection]:
-        """The arrows that are drawn: the strongest that owe something to the words."""
+    def messages(self, stages: Stages) -> list[Message]:
+        """The messages that are drawn: the strongest that owe something to the words."""
         graph = stages.graph
-        if graph is None or not self.explanation.relational:
+        if graph is None or not self.explanation.relation_words:
             return []
         strongest = graph.strongest(ARROWS)
         least = max(LEAST_EXCESS, FAINTEST_ARROW * strongest[0].excess) if strongest else 0.0
-        return [arrow for arrow in strongest if arrow.excess >= least]
+        return [message for message in strongest if message.excess >= least]
 
-    def _messages(self, frame: Frame, stages: Stages, graph: Graph) -> list[Shape]:
-        connections = self.connections(stages)
-        if not connections:
-            return []
+    def _arrows(self, frame: Frame, graph: Graph, messages: list[Message]) -> list[Shape]:
         shapes: list[Shape] = []
-        ends = sorted({end for connection in connections for end in (connection.source, connection.target)})
+        ends = sorted({end for message in messages for end in (message.source, message.target)})
         regions = {label: self.layers.region(graph.regions, label) for label in ends}
         for label in ends:
             if label >= graph.things:  # a thing is seen by its colour
                 shapes += [Outline(frame.place(line), GREEN, 0.9) for line in outlines(regions[label])]
         centres = {label: frame.place(np.array([middle(region)]))[0] for label, region in regions.items()}
-        for connection in reversed(connections):
-            source, target = centres[connection.source], centres[connection.target]
+        for message in reversed(messages):
+            source, target = centres[message.source], centres[message.target]
             way = target - source
             bend = 0.18 * np.array([-way[1], way[0]])
-            word = self.explanation.prediction.words[connection.word]
+            word = self.explanation.prediction.words[message.word]
             control = (source + target) / 2 + bend
             shapes.append(
                 Arrow(
@@ -148,13 +145,13 @@ class Panels:
                     control=(float(control[0]), float(control[1])),
                     end=(float(target[0]), float(target[1])),
                     colour=GREEN,
-                    width=1.0 + 2.5 * connection.excess / connections[0].excess,
-                    title=f"by {word!r}: {connection.share:.1%} of what the region at the arrow's head hears comes "
-                    f"from the one at its tail, {100 * connection.excess:+.1f} points more than without relation words",
+                    width=1.0 + 2.5 * message.excess / messages[0].excess,
+                    title=f"by {word!r}: {message.share:.1%} of what the region at the arrow's head receives comes "
+                    f"from the one at its tail, {100 * message.excess:+.1f} points more than without relation words",
                 )
             )
         return shapes
 
     def _colour(self, position: int) -> Colour:
         kind = self.explanation.kinds[position]
-        return ORANGE if kind == "word" else KIND_COLOURS[kind]
+        return ORANGE if kind == "untyped" else KIND_COLOURS[kind]

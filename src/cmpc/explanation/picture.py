@@ -6,18 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from cmpc.explanation.drawing import (
-    Arrow,
-    Box,
-    Drawing,
-    Outline,
-    Picture,
-    Text,
-    arrow_head,
-    bezier,
-    dashes,
-    font,
-)
+from cmpc.answers.lettering import font
+from cmpc.explanation.drawing import Arrow, Box, Drawing, Outline, Picture, Shape, Text, arrow_head, bezier, dashes
 
 PIXELS_PER_UNIT = 1.5
 """Sharp where a page shows the picture smaller than it is."""
@@ -40,7 +30,7 @@ class _Painter:
         self.canvas = Image.new("RGB", (round(drawing.width * scale), round(drawing.height * scale)), "white")
         self.draw = ImageDraw.Draw(self.canvas)
 
-    def paint(self, shape: Text | Box | Picture | Outline | Arrow) -> None:
+    def paint(self, shape: Shape) -> None:
         if isinstance(shape, Text):
             place = (shape.x * self.scale, shape.y * self.scale)
             anchor = _ANCHORS[shape.anchor]
@@ -77,10 +67,8 @@ class _Painter:
 
     def _arrow(self, shape: Arrow) -> None:
         head = arrow_head(shape)
-        curve = bezier(shape)
-        curve = np.concatenate(
-            [curve[:-1], head[1:].mean(axis=0, keepdims=True)]
-        )  # the line ends where the head begins
+        # The line ends where the head begins.
+        curve = np.concatenate([bezier(shape)[:-1], head[1:].mean(axis=0, keepdims=True)])
         self._line(curve * self.scale, _WHITE, shape.width + 2)
         self._line(np.concatenate([head, head[:2]]) * self.scale, _WHITE, 2)
         self._line(curve * self.scale, shape.colour, shape.width)

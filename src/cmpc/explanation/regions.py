@@ -24,7 +24,7 @@ def principal_components(features: NDArray[np.float32], count: int) -> NDArray[n
 
 def find_regions(
     features: NDArray[np.float32], inside: NDArray[np.bool_], things: NDArray[np.bool_]
-) -> tuple[NDArray[np.int64], int]:
+) -> NDArray[np.int64]:
     """Parts the cells of a photo: each thing is a region, and what is around them is joined by likeness.
 
     Args:
@@ -33,13 +33,13 @@ def find_regions(
         things: cells of things, (h, w); cells that touch, also at a corner, are one thing.
 
     Returns:
-        Label of each cell, things first, ``OUTSIDE`` outside the photo, (h, w); and the number of things.
+        Label of each cell, things first, ``OUTSIDE`` outside the photo, (h, w).
     """
     count, labels = cv2.connectedComponents((things & inside).astype(np.uint8), connectivity=8)
     regions = labels.astype(np.int64) - 1
     around = grow_regions(features, inside & ~things, SURROUNDINGS)
     regions[around != OUTSIDE] = around[around != OUTSIDE] + count - 1
-    return regions, count - 1
+    return regions
 
 
 def grow_regions(features: NDArray[np.float32], inside: NDArray[np.bool_], count: int) -> NDArray[np.int64]:

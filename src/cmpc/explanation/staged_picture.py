@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 
+from cmpc.answers.lettering import shorten
+from cmpc.conventions import LEVELS
 from cmpc.errors import UsageError
-from cmpc.explanation.drawing import Drawing, Shape, Text, fit_text, wrap_text
+from cmpc.explanation.drawing import Drawing, Shape, Text, wrap_text
 from cmpc.explanation.explanation import Explanation, Stages
 from cmpc.explanation.panels import Frame, Panels
 from cmpc.explanation.words import GREEN, GREY, INK, ORANGE, PURPLE, draw_expression, typing_note
-from cmpc.models.config import LEVELS
 
 WIDTH = 1200.0
 MARGIN = 26.0
@@ -61,7 +62,7 @@ def check_levels(levels: Sequence[str]) -> None:
 
 def frame_of(explanation: Explanation, x: float, y: float, width: float, height: float) -> Frame:
     """The largest frame with the photo's proportions in the upper middle of a rectangle."""
-    rows, columns = explanation.image.shape[:2]
+    rows, columns = explanation.pixels.shape[:2]
     scale = min(width / columns, height / rows)
     inside = (columns * scale, rows * scale)
     return Frame(x + (width - inside[0]) / 2, y, *inside)
@@ -69,7 +70,7 @@ def frame_of(explanation: Explanation, x: float, y: float, width: float, height:
 
 def row_height(explanation: Explanation, width: float) -> float:
     """Height of panels of a width: the photo's proportions, but not taller than a page can show."""
-    rows, columns = explanation.image.shape[:2]
+    rows, columns = explanation.pixels.shape[:2]
     return min(width * rows / columns, width * _TALLEST)
 
 
@@ -89,13 +90,13 @@ def _add_main_row(drawing: Drawing, explanation: Explanation, top: float) -> flo
     bottom = below + height + 7
     found = f"score {prediction.score:.2f}, {prediction.mask.mean():.1%} of the photo"
     captions = [
-        f"{explanation.image.shape[1]} x {explanation.image.shape[0]} pixels",
+        f"{explanation.pixels.shape[1]} x {explanation.pixels.shape[0]} pixels",
         f"each word alone, at most {stages.named.max():.2f}" if stages.words else "no word is an entity or attribute",
         _relation_caption(explanation, stages),
         found if prediction.mask.any() else "nothing found",
     ]
     for number, caption in enumerate(captions):
-        drawing.add(Text(_column(number), bottom, fit_text(caption, _CAPTION, _PANEL), _CAPTION, GREY))
+        drawing.add(Text(_column(number), bottom, shorten(caption, _CAPTION, _PANEL), _CAPTION, GREY))
     bottom += _CAPTION + 12
 
     alone: list[Thumb] = [
@@ -108,28 +109,22 @@ def _add_main_row(drawing: Drawing, explanation: Explanation, top: float) -> flo
             for position, values in stages.words.items()
         ),
     ]
-    heard: list[Thumb] = []
+    attentions: list[Thumb] = []
     if stages.graph is not None:
-        heard = [
+        attentions = [
             (
-                f"{prediction.words[position].strip()}  {stages.graph.listening[position].max():.2f}",
-                partial(panels.listening, graph=stages.graph, position=position),
+                f"{prediction.words[position].strip()}  {stages.graph.cell_to_words[position].max():.2f}",
+                partial(panels.attention, graph=stages.graph, position=position),
             )
-            for position in explanation.relational
+            for position in explanation.relation_words
         ]
-    ends = [
-        _add_thumbs(drawing, explanation, thumbs, _column(1 + n), bottom) for n, thumbs in enumerate([alone, heard])
-    ]
-    return max(ends)
+    return max(
+        _add_thumbs(drawing, explanation, alone, _column(1), bottom),
+        _add_thumbs(drawing, explanation, attentions, _column(2), bottom),
+    )
 
 
-def _add_thumbs(
-    drawing: Drawing,
-    explanation: Explanation,
-    thumbs: list[Thumb],
-    left: float,
-    top: float,
-) -> float:
+def _add_thumbs(drawing: Drawing, explanation: Explanation, thumbs: list[Thumb], left: float, top: float) -> float:
     """Adds small panels with captions below a large one, three in a row; returns where they end."""
     gap = 8.0
     width = (_PANEL - (_THUMBS - 1) * gap) / _THUMBS
@@ -140,7 +135,7 @@ def _add_thumbs(
         row, column = divmod(number, _THUMBS)
         x, y = left + column * (width + gap), top + row * step
         drawing.add(*draw(frame_of(explanation, x, y, width, height)))
-        drawing.add(Text(x, y + height + 4, fit_text(caption, _SMALL, width), _SMALL, INK))
+        drawing.add(Text(x, y + height + 4, shorten(caption, _SMALL, width), _SMALL, INK))
     if len(shown) < len(thumbs):
         row, column = divmod(len(shown), _THUMBS)
         place = (left + column * (width + gap), top + row * step + height / 2)
@@ -167,20 +162,20 @@ def _add_level_row(drawing: Drawing, explanation: Explanation, level: str, top: 
         f"at most {stages.result.max():.2f}",
     ]
     for number, caption in enumerate(captions, start=1):
-        drawing.add(Text(_column(number), bottom, fit_text(caption, _CAPTION, _PANEL), _CAPTION, GREY))
+        drawing.add(Text(_column(number), bottom, shorten(caption, _CAPTION, _PANEL), _CAPTION, GREY))
     return bottom + _CAPTION + 8
 
 
 def _relation_caption(explanation: Explanation, stages: Stages) -> str:
     if stages.graph is None:
         return "this model has no graph"
-    if not explanation.relational:
+    if not explanation.relation_words:
         return "no word is a relation"
-    arrows = Panels(explanation).connections(stages)
-    if not arrows:
-        return "no word moves more than a silent graph would"
-    word = explanation.prediction.words[arrows[0].word].strip()
-    return f"strongest arrow: {word!r}, {100 * arrows[0].excess:+.1f} points"
+    messages = Panels(explanation).messages(stages)
+    if not messages:
+        return "the relation words move next to nothing"
+    word = explanation.prediction.words[messages[0].word].strip()
+    return f"strongest arrow: {word!r}, {100 * messages[0].excess:+.1f} points"
 
 
 def _notes(explanation: Explanation) -> list[str]:
@@ -188,18 +183,20 @@ def _notes(explanation: Explanation) -> list[str]:
     if unknown := explanation.prediction.unknown_words:
         names = ", ".join(repr(word) for word in unknown)
         notes.append(f"The model does not know {names} and answers without.")
+    if cut := explanation.prediction.cut_words:
+        notes.append(f"The model reads no more words: {' '.join(cut)} is left out.")
     return [note for note in notes if note]
 
 
 def _how_to_read(explanation: Explanation) -> list[str]:
     lines = [
         "b: what the network answers to each of these words when it is asked nothing else (0 to 1); together: what it "
-        "answers to the sentence vector of these words while its graph hears no relation."
+        "answers to the sentence vector of these words without relations in its graph."
     ]
     if explanation.network.graph is not None:
         lines.append(
             "c: its answer to the whole expression; dashed: named in b but not meant; arrows: what the graph sends "
-            "between regions, beyond what it sends without relation words; below: affinity of cells to a word."
+            "between regions, beyond what it sends without relation words; below: attention of the cells to a word."
         )
     return lines
 

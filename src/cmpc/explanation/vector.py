@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from cmpc.explanation.drawing import Arrow, Box, Colour, Drawing, Outline, Picture, Text, arrow_head, text_width
+from cmpc.answers.lettering import text_width
+from cmpc.explanation.drawing import Arrow, Box, Colour, Drawing, Outline, Picture, Shape, Text, arrow_head
 
 _BASELINE = 0.8
 """From the top of a line of text to its baseline, in font sizes."""
@@ -42,7 +43,7 @@ def to_svg(drawing: Drawing) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _element(shape: Text | Box | Picture | Outline | Arrow, names: dict[int, str]) -> str:
+def _element(shape: Shape, names: dict[int, str]) -> str:
     if isinstance(shape, Text):
         baseline = _number(shape.y + _BASELINE * shape.size)
         length = _number(text_width(shape.text, shape.size))  # other fonts are wider: without it lines would collide

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from cmpc.explanation.drawing import Box, Colour, Shape, Text, fit_text, text_width
+from cmpc.answers.lettering import shorten, text_width
+from cmpc.explanation.drawing import Box, Colour, Shape, Text
 from cmpc.explanation.explanation import Explanation, Typing, WordKind
 
 ORANGE: Colour = (230, 108, 0)
@@ -21,10 +22,10 @@ PALE: Colour = (244, 244, 246)
 KIND_COLOURS: dict[WordKind, Colour] = {
     "entity": ORANGE,
     "attribute": BLUE,
-    "described": ORANGE,
+    "entity_or_attribute": ORANGE,
     "relation": GREEN,
     "unnecessary": GREY,
-    "word": INK,
+    "untyped": INK,
 }
 _WORD, _VALUE = 25.0, 12.5
 _CELL, _GAP = 20.0, 4.0
@@ -65,7 +66,7 @@ def draw_expression(explanation: Explanation, x: float, y: float, width: float) 
     rows = type_rows(explanation.typing, prediction.word_types)
     suggested = explanation.suggested_types
     left = _LABELS if rows or suggested else 0.0
-    words = [fit_text(word.strip(), _WORD, width - left - 14) for word in prediction.words]
+    words = [shorten(word.strip(), _WORD, width - left - 14) for word in prediction.words]
     widths = [max(text_width(word, _WORD) + 14, 40.0) for word in words]
     shapes: list[Shape] = []
     top = y
@@ -130,7 +131,7 @@ def _suggestion(x: float, y: float, width: float, kind: str) -> list[Shape]:
     colour = {"entity": ORANGE, "attribute": BLUE, "relation": GREEN, "unnecessary": GREY}[kind]
     return [
         Box(x, y, width, _CELL, PALE, radius=3),
-        Text(x + width / 2, y + 3, fit_text(kind, _VALUE, width - 2), _VALUE, colour, "middle"),
+        Text(x + width / 2, y + 3, shorten(kind, _VALUE, width - 2), _VALUE, colour, "middle"),
     ]
 
 

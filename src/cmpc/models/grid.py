@@ -10,18 +10,9 @@ from torch import Tensor
 
 POSITION_CHANNELS = 8
 
-STRIDE = 8
-"""Pixels of a cell of the grid, along each axis."""
-
-
-def image_grid(size: int) -> tuple[int, int]:
-    """Rows and columns of cells of a square image; the backbones round sizes up."""
-    cells = -(-size // STRIDE)
-    return cells, cells
-
 
 def cell_positions(height: int, width: int, *, device: torch.device | str | None = None) -> Tensor:
-    """The spatial code of each cell: ``(xmin, ymin, xmax, ymax, xcentre, ycentre, 1/W, 1/H)``, (8, H, W).
+    """The spatial code of each cell: ``(xmin, ymin, xmax, ymax, xcentre, ycentre, 1/W, 1/H)``, (S, 8).
 
     Coordinates run from -1 to 1 over the map (``generate_spatial_batch`` of the original).
     """
@@ -30,7 +21,9 @@ def cell_positions(height: int, width: int, *, device: torch.device | str | None
     ymin, xmin = torch.meshgrid(y, x, indexing="ij")
     xmax, ymax = xmin + 2 / width, ymin + 2 / height
     ones = torch.ones_like(xmin)
-    return torch.stack([xmin, ymin, xmax, ymax, (xmin + xmax) / 2, (ymin + ymax) / 2, ones / width, ones / height])
+    centre = ((xmin + xmax) / 2, (ymin + ymax) / 2)
+    code = torch.stack([xmin, ymin, xmax, ymax, *centre, ones / width, ones / height], dim=2)  # (H, W, 8)
+    return code.flatten(0, 1)
 
 
 def upsample(scores: Tensor, size: tuple[int, int], rule: Literal["tensorflow", "bilinear"]) -> Tensor:

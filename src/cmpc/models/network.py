@@ -2,80 +2,93 @@
 
 from __future__ import annotations
 
+import copy
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cmpc.models.aspects import Aspects
-from cmpc.models.backbone import build_backbone
+from cmpc.models.backbones import build_backbone
+from cmpc.models.cells import CellScore
 from cmpc.models.config import ModelConfig
-from cmpc.models.conv_lstm import ConvLSTM
-from cmpc.models.grounded_reasoning import GroundedMaps, GroundedReasoning
-from cmpc.models.language import ExpressionFeatures, WordEncoder
-from cmpc.models.objects import ObjectFeatures, ObjectReader
+from cmpc.models.grid import cell_positions, upsample
+from cmpc.models.paper.conv_lstm import ConvLSTM
+from cmpc.models.paper.relation_reasoning import Reasoning
+from cmpc.models.paper.word_types import ExpressionFeatures
 from cmpc.models.refinement import Refinement
-from cmpc.models.relation_reasoning import Reasoning
-from cmpc.models.selection import Selection
+from cmpc.models.text.lstm import LSTMEncoder
 
 
 @dataclass(frozen=True)
 class ImageFeatures:
     """What the network keeps of B images for any number of expressions."""
 
-    levels: dict[str, Tensor]
-    """For each level the part of entity perception that needs no expression: (B, heads, C, h, w). With grounded
-    reasoning also ``aspects``, the shares of the classes of each cell: (B, aspects, classes, h, w); with
-    selection ``things``, whether each cell shows a thing and where the middle of that is, (B, 3, S)."""
-    position: Tensor
-    """Spatial code of the grid, (8, h, w)."""
-    detail: Tensor | None
-    """Features at stride 4 for the refinement, (B, R, H', W'); None without refinement."""
+    maps: dict[str, Tensor]
+    """All that depends on the images, by the names that the network gives; each has a batch axis of B first."""
+    grid: tuple[int, int]
+    """Rows and columns of the cells, S in all."""
     size: tuple[int, int]
     """Height and width of the images in pixels."""
-    objects: ObjectFeatures | None = None
-    """What grounded reasoning knows of their objects."""
 
     def __len__(self) -> int:
-        return len(next(iter(self.levels.values())))
-
-    def tensors(self) -> list[Tensor]:
-        """All that depends on the images."""
-        detail = [] if self.detail is None else [self.detail]
-        return [*self.levels.values(), *detail, *(vars(self.objects).values() if self.objects else ())]
-
-    def with_tensors(self, tensors: Sequence[Tensor]) -> ImageFeatures:
-        """The same with other values of ``tensors``, in its order."""
-        values = iter(tensors)
-        levels = {level: next(values) for level in self.levels}
-        detail = None if self.detail is None else next(values)
-        objects = self.objects and ObjectFeatures(**{name: next(values) for name in vars(self.objects)})
-        return replace(self, levels=levels, detail=detail, objects=objects)
+        return len(next(iter(self.maps.values())))
 
     def select(self, number: int) -> ImageFeatures:
         """The features of one image, as a batch of one that shares its memory."""
-        one = slice(number, number + 1)
-        levels = {level: visual[one] for level, visual in self.levels.items()}
-        detail = None if self.detail is None else self.detail[one]
-        objects = None if self.objects is None else self.objects.select(one)
-        return ImageFeatures(levels, self.position, detail, self.size, objects)
+        return replace(self, maps={name: value[number : number + 1] for name, value in self.maps.items()})
+
+
+@dataclass(frozen=True)
+class Context:
+    """Images with E expressions in mind."""
+
+    images: ImageFeatures
+    """Features of B images."""
+    expressions: ExpressionFeatures
+    """Words and sentences of E expressions."""
+    image_index: Tensor
+    """The image of each expression, (E,) int64."""
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Rows and columns of the cells."""
+        return self.images.grid
+
+    @cached_property
+    def position(self) -> Tensor:
+        """Spatial code of the cells, (S, 8)."""
+        return cell_positions(*self.grid, device=self.image_index.device)
+
+    def seen(self, name: str) -> Tensor:
+        """One of the images' maps for each expression, (E, ...); of a single image without copies."""
+        value = self.images.maps[name]
+        if len(value) == 1:
+            return value.expand(self.image_index.shape[0], *value.shape[1:])  # len() would fix it in an export
+        return value[self.image_index]
 
 
 @dataclass(frozen=True)
 class LevelMaps:
-    """What happened on one level, for explanations: E expressions, S = h * w cells, N words."""
+    """What happened on one level: E expressions, S cells, N words."""
 
     entities: Tensor
-    """Entity features, (E, C, h, w)."""
-    reasoning: Reasoning | GroundedMaps | None
+    """Entity features, (E, S, C)."""
+    reasoned: Reasoning | None
     """The graph's result; None when relation-aware reasoning is off."""
     fused: Tensor
-    """What the level hands on to the exchange, (E, F, h, w)."""
-    side_scores: Tensor
-    """The mask as this level alone sees it, (E, h, w) logits."""
+    """What the level hands on to the exchange, (E, S, F)."""
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """What became of the map in which the levels were brought together."""
+
+    scores: Tensor
+    """Before up-sampling: (E, h, w). ``pred`` of the original."""
 
 
 @dataclass(frozen=True)
@@ -84,17 +97,14 @@ class SegmentationOutput:
 
     logits: Tensor
     """At the size of the images: (E, H, W)."""
-    scores: Tensor
-    """Before up-sampling: (E, h, w). ``pred`` of the original."""
-    side_logits: dict[str, Tensor]
-    """Logits of each level alone and, with selection, those by which things compete (``selection``), for the side
-    losses: (E, H, W) each."""
+    decoded: Decoded
+    """The scores that became the logits, and how they were found."""
     expressions: ExpressionFeatures
     """Words and sentences that were asked for."""
-    maps: dict[str, LevelMaps]
-    """What happened on each level."""
-    second_look: GroundedMaps | None = None
-    """What words speak about when they look again; None for a network without a second look."""
+    levels: dict[str, LevelMaps]
+    """What happened on each level; empty for a network without such stages."""
+    grid: tuple[int, int]
+    """Rows and columns of the cells."""
 
     @property
     def word_types(self) -> Tensor:
@@ -117,11 +127,7 @@ class ReferringNetwork(nn.Module):
         output = network.comprehend(image_features, expression_features, image_index)
     """
 
-    aspects: Aspects | None
-    object_reader: ObjectReader | None
-    second_look: GroundedReasoning | None
-    selection: Selection | None
-    language: WordEncoder
+    language: LSTMEncoder
     conv_lstm: ConvLSTM | None
     refinement: Refinement | None
     score: nn.Conv2d
@@ -130,10 +136,6 @@ class ReferringNetwork(nn.Module):
         super().__init__()
         self.config = config
         self.backbone = build_backbone(config.backbone)
-        self.aspects = None
-        self.object_reader = None
-        self.second_look = None
-        self.selection = None
 
     def encode_image(self, images: Tensor) -> ImageFeatures:
         """What can be computed before an expression is known.
@@ -149,7 +151,13 @@ class ReferringNetwork(nn.Module):
                 f"images must be (B, 3, H, W) float, got {tuple(images.shape)} {images.dtype}"
                 + (": add a batch axis" if images.ndim == 3 else "")
             )
-        return self._encode_image(images)
+        stages = self.backbone(images)
+        grid = (stages["c3"].shape[2], stages["c3"].shape[3])
+        maps: dict[str, Tensor] = {}
+        if self.refinement is not None:
+            maps["detail"] = self.refinement.encode_image(stages["c2"])
+        maps |= self.see(stages, grid)
+        return ImageFeatures(maps, grid, (images.shape[2], images.shape[3]))
 
     def encode_expression(self, tokens: Tensor) -> ExpressionFeatures:
         """Features of words and sentences.
@@ -162,7 +170,7 @@ class ReferringNetwork(nn.Module):
         """
         if tokens.ndim != 2 or tokens.dtype != torch.int64:
             raise ValueError(f"tokens must be (E, N) int64, got {tuple(tokens.shape)} {tokens.dtype}")
-        return self._encode_expression(tokens)
+        return self.read(tokens)
 
     def comprehend(
         self, images: ImageFeatures, expressions: ExpressionFeatures, image_index: Tensor
@@ -182,49 +190,100 @@ class ReferringNetwork(nn.Module):
                 f"image_index must hold one image for each of the {len(expressions.is_word)} expressions, "
                 f"got {tuple(image_index.shape)}"
             )
-        return self._comprehend(images, expressions, image_index)
+        context = Context(images, expressions, image_index)
+        levels = self.comprehend_levels(context)
+        decoded = self.decode(self.merge(levels, context), context)
+        logits = self.upsample(decoded.scores, images.size)
+        return SegmentationOutput(logits, decoded, expressions, levels, images.grid)
 
     def forward(self, images: Tensor, tokens: Tensor, image_index: Tensor) -> SegmentationOutput:
         """All three steps: images (B, 3, H, W), tokens (E, N), image_index (E,)."""
         return self.comprehend(self.encode_image(images), self.encode_expression(tokens), image_index)
 
-    def _add_score(self, config: ModelConfig) -> None:
+    @abstractmethod
+    def see(self, stages: dict[str, Tensor], grid: tuple[int, int]) -> dict[str, Tensor]:
+        """What is kept of images, by name, from the maps of the backbone, (B, C, h', w') each.
+
+        Maps may be taken out of ``stages`` when they are not needed any more.
+        """
+
+    @abstractmethod
+    def read(self, tokens: Tensor) -> ExpressionFeatures:
+        """As ``encode_expression``."""
+
+    @abstractmethod
+    def comprehend_levels(self, context: Context) -> dict[str, LevelMaps]:
+        """What happens on each level; empty for a network without such stages."""
+
+    @abstractmethod
+    def merge(self, levels: dict[str, LevelMaps], context: Context) -> Tensor:
+        """The map in which all levels come together, (E, S, F)."""
+
+    def decode(self, fused: Tensor, context: Context) -> Decoded:
+        """From that map, (E, S, F), to scores: (E, h, w), or (E, 2H', 2W') where there is a refinement."""
+        return Decoded(self.score_map(fused, context))
+
+    def score_map(self, fused: Tensor, context: Context) -> Tensor:
+        """The scores of a map, (E, S, F), by the last layers."""
+        if self.refinement is None:
+            scores: Tensor = self.score(fused, context.grid)
+            return scores
+        refined = self.refinement(fused, context.seen("detail"), context.grid)  # (E, R, H', W')
+        return F.pixel_shuffle(self.score(refined), 2)[:, 0].float()
+
+    def upsample(self, scores: Tensor, size: tuple[int, int]) -> Tensor:
+        """Scores, (E, h, w), at the size of the images, (E, H, W)."""
+        return upsample(scores, size, self.config.network.upsampling)
+
+    @property
+    def side_names(self) -> tuple[str, ...]:
+        """Names of ``side_scores``, in their order."""
+        return ()
+
+    def side_scores(self, output: SegmentationOutput) -> dict[str, Tensor]:
+        """Scores, (E, h, w) each, of what comes before the last layers, by their names."""
+        return {}
+
+    def side_logits(self, output: SegmentationOutput) -> dict[str, Tensor]:
+        """``side_scores`` at the size of the images, (E, H, W) each, by which training judges them."""
+        height, width = output.logits.shape[1:]
+        return {name: self.upsample(scores, (height, width)) for name, scores in self.side_scores(output).items()}
+
+    def last_reasoned(self, output: SegmentationOutput) -> Reasoning | None:
+        """What reasoned last, after the levels were brought together; None where only the levels reason."""
+        return None
+
+    def attentions(self, output: SegmentationOutput) -> list[Tensor]:
+        """Attention of words over the cells that they speak about, (E, N, S) each, which labels can teach."""
+        return []
+
+    @property
+    def vision_parts(self) -> dict[str, nn.Module]:
+        """The parts that see without words, and can be taught and taken over alone."""
+        return {"backbone": self.backbone}
+
+    @property
+    def compiled_parts(self) -> Sequence[nn.Module]:
+        """The parts that ``torch.compile`` takes one by one; parts of equal shapes share what is compiled."""
+        found: list[nn.Module | None] = [self.backbone, self.conv_lstm, self.refinement]
+        return [part for part in found if part is not None]
+
+    def _add_score(self) -> None:
         """Adds what turns the fused map into scores: the refinement, where there is one, and the last layer.
 
         After a refinement the last layer scores 2 x 2 parts of each cell (sub-pixel convolution), at stride 2.
         """
+        sizes = self.config.network
         self.refinement = None
-        if config.refinement_channels:
+        if sizes.refinement_channels:
             self.refinement = Refinement(
-                channels=config.fusion_channels,
-                detail_channels=config.backbone.channels[0],
-                refined_channels=config.refinement_channels,
+                channels=sizes.fusion_channels,
+                detail_channels=self.config.backbone.stages["c2"][0],
+                refined_channels=sizes.refinement_channels,
             )
-            self.score = nn.Conv2d(config.refinement_channels, 4, 3, padding=1)
+            self.score = nn.Conv2d(sizes.refinement_channels, 4, 3, padding=1)
         else:
-            self.score = nn.Conv2d(config.fusion_channels, 1, 3, padding=1)
-
-    def _detail(self, stages: dict[str, Tensor]) -> Tensor | None:
-        """What the refinement needs of the image, from the backbone's stages: (B, R, H', W')."""
-        return None if self.refinement is None else self.refinement.encode_image(stages["c2"])
-
-    def _scores(self, fused: Tensor, images: ImageFeatures, image_index: Tensor) -> Tensor:
-        """The scores of a fused map, (E, F, h, w): (E, h, w), or (E, 2H', 2W') where there is a refinement."""
-        if self.refinement is None or images.detail is None:
-            return self.score(fused)[:, 0].float()
-        refined = self.refinement(fused, images.detail[image_index])  # (E, R, H', W')
-        return F.pixel_shuffle(self.score(refined), 2)[:, 0].float()
-
-    @abstractmethod
-    def _encode_image(self, images: Tensor) -> ImageFeatures: ...
-
-    @abstractmethod
-    def _encode_expression(self, tokens: Tensor) -> ExpressionFeatures: ...
-
-    @abstractmethod
-    def _comprehend(
-        self, images: ImageFeatures, expressions: ExpressionFeatures, image_index: Tensor
-    ) -> SegmentationOutput: ...
+            self.score = CellScore(sizes.fusion_channels)
 
     def reset_parameters(self) -> None:
         """Initial values: Xavier-uniform kernels and zero biases as in the original; the backbone by He's rule."""
@@ -241,3 +300,9 @@ class ReferringNetwork(nn.Module):
         for module in self.modules():
             if isinstance(module, ConvLSTM):
                 module.reset_parameters()
+
+
+def copy_sharing_weights(network: ReferringNetwork) -> ReferringNetwork:
+    """A copy whose modules can be replaced; its tensors are those of the network."""
+    tensors = (*network.parameters(), *network.buffers())
+    return copy.deepcopy(network, {id(tensor): tensor for tensor in tensors})

@@ -6,13 +6,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cmpc.models.config import LEVELS, WORD_TYPES, ModelConfig
-from cmpc.models.conv_lstm import ConvLSTM
-from cmpc.models.grid import cell_positions, upsample
-from cmpc.models.language import ExpressionFeatures, WordEncoder
-from cmpc.models.level_fusion import LevelFusion
-from cmpc.models.network import ImageFeatures, ReferringNetwork, SegmentationOutput
+from cmpc.conventions import LEVELS, WORD_TYPES
+from cmpc.models.cells import to_cells
+from cmpc.models.config import ModelConfig
+from cmpc.models.grid import cell_positions
+from cmpc.models.network import Context, LevelMaps, ReferringNetwork
 from cmpc.models.normalisation import unit_norm
+from cmpc.models.paper.conv_lstm import ConvLSTM
+from cmpc.models.paper.level_fusion import LevelFusion
+from cmpc.models.paper.word_types import ExpressionFeatures
+from cmpc.models.text.lstm import LSTMEncoder
 
 
 class RRN(ReferringNetwork):
@@ -26,61 +29,53 @@ class RRN(ReferringNetwork):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__(config)
-        channels = dict(zip(LEVELS, config.backbone.channels[1:], strict=True))
-        self.visual = nn.Conv2d(channels["c5"], config.multimodal_channels, 1)
-        self.language = WordEncoder(
-            vocabulary_size=config.vocabulary_size,
-            embedding_channels=config.embedding_channels,
-            word_channels=config.word_channels,
-            both_directions=False,
-            feature_scale=config.feature_scale,
-        )
+        sizes = config.network
+        channels = {level: config.backbone.stages[level][0] for level in LEVELS}
+        self.visual = nn.Conv2d(channels["c5"], sizes.multimodal_channels, 1)
+        self.language = LSTMEncoder(config.text, feature_scale=sizes.feature_scale)
         self.fusion = LevelFusion(
-            cell_channels=config.multimodal_channels,
-            word_channels=config.word_channels,
-            channels=config.fusion_channels,
+            cell_channels=(sizes.multimodal_channels,),
+            word_channels=config.text.word_channels,
+            channels=sizes.fusion_channels,
         )
-        self.lateral = nn.ModuleDict({level: nn.Conv2d(channels[level], config.fusion_channels, 1) for level in LEVELS})
-        self.conv_lstm = ConvLSTM(channels=config.fusion_channels, peephole_grid=config.peephole_grid)
-        self._add_score(config)
+        self.lateral = nn.ModuleDict({level: nn.Conv2d(channels[level], sizes.fusion_channels, 1) for level in LEVELS})
+        self.conv_lstm = ConvLSTM(channels=sizes.fusion_channels, peephole_grid=sizes.peephole_grid)
+        self._add_score()
         self.reset_parameters()
 
-    def _encode_image(self, images: Tensor) -> ImageFeatures:
-        stages = self.backbone(images)
-        grid = stages["c3"].shape[2:]
+    def see(self, stages: dict[str, Tensor], grid: tuple[int, int]) -> dict[str, Tensor]:
+        """As ``ReferringNetwork.see``: ``fused``, what c5 and the position give before the sentence is added, and the
+        levels, (B, S, F) each."""
+        visual = unit_norm(to_cells(self.visual(stages["c5"]), grid), self.config.network.feature_scale)
+        position = cell_positions(*grid, device=visual.device)
+        maps = {"fused": self.fusion.project(visual, None, position)}
+        for level in LEVELS:
+            maps[level] = to_cells(self.lateral[level](stages[level]), grid).relu_()
+        return maps
 
-        def on_grid(features: Tensor) -> Tensor:
-            if features.shape[2:] == grid:
-                return features
-            return F.interpolate(features, size=grid, mode="bilinear", align_corners=False)
-
-        levels = {level: F.relu(on_grid(self.lateral[level](stages[level]))) for level in LEVELS}  # (B, F, h, w)
-        levels["visual"] = unit_norm(on_grid(self.visual(stages["c5"])), dim=1, scale=self.config.feature_scale)
-        position = cell_positions(*grid, device=images.device)
-        return ImageFeatures(levels, position, self._detail(stages), (images.shape[2], images.shape[3]))
-
-    def _encode_expression(self, tokens: Tensor) -> ExpressionFeatures:
+    def read(self, tokens: Tensor) -> ExpressionFeatures:
+        """As ``ReferringNetwork.read``."""
         words, is_word = self.language.encode_words(tokens)
-        last = (is_word.sum(dim=1) - 1).clamp_min(0)  # (E,)
-        sentence = words[torch.arange(len(words), device=words.device), last]  # (E, D)
-        types = words.new_zeros(*is_word.shape, len(WORD_TYPES))
+        last = (is_word.sum(dim=1) - 1).clamp_min(0)[:, None, None].expand(-1, 1, words.shape[2])  # (E, 1, D)
+        sentence = words.gather(1, last)[:, 0]  # (E, D)
+        types = torch.zeros(*tokens.shape, len(WORD_TYPES), device=tokens.device)
         return ExpressionFeatures(
             words=words,
             is_word=is_word,
             word_type_logits=types,
             word_types=types,
             relation=types[..., 0],
-            drawing=types[..., 0],
             entity_attribute=sentence,
             necessary=sentence,
         )
 
-    def _comprehend(
-        self, images: ImageFeatures, expressions: ExpressionFeatures, image_index: Tensor
-    ) -> SegmentationOutput:
-        visual = images.levels["visual"][image_index]
-        fused = self.fusion([visual], expressions.necessary, images.position)  # (E, F, h, w)
-        refined = self.conv_lstm([fused, *(images.levels[level][image_index] for level in reversed(LEVELS))])
-        scores = self._scores(refined, images, image_index)  # (E, h, w)
-        logits = upsample(scores, images.size, self.config.upsampling)
-        return SegmentationOutput(logits=logits, scores=scores, side_logits={}, expressions=expressions, maps={})
+    def comprehend_levels(self, context: Context) -> dict[str, LevelMaps]:
+        """None: the words enter but once."""
+        return {}
+
+    def merge(self, levels: dict[str, LevelMaps], context: Context) -> Tensor:
+        """The sentence is added to what c5 gives, and the levels refine that."""
+        sentence = self.fusion.project.part(1, context.expressions.necessary[:, None])  # (E, 1, F)
+        fused = F.relu(context.seen("fused") + sentence)
+        in_order = [fused, *(context.seen(level) for level in reversed(LEVELS))]
+        return self.conv_lstm(in_order, context.grid)

@@ -21,13 +21,14 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from cmpc.data.vocabulary import Vocabulary
 from cmpc.errors import UsageError, UserError
 from cmpc.files import atomic_file, atomic_folder
-from cmpc.model_folder import load_model_folder, save_tensors, write_model_files
-from cmpc.models import ReferringNetwork
+from cmpc.model_folder import load_model_folder, write_model_files
+from cmpc.model_weights import save_tensors
+from cmpc.models.network import ReferringNetwork
 from cmpc.training.optimizers import load_optimizer_tensors, optimizer_tensors
 
 STATE_TENSORS = "training_state.safetensors"
@@ -98,10 +99,19 @@ class RunFolder:
                 shutil.rmtree(rest, ignore_errors=True)
 
     def save_last(
-        self, model: ReferringNetwork, vocabulary: Vocabulary, optimizer: torch.optim.Optimizer, state: TrainingState
+        self,
+        model: ReferringNetwork,
+        vocabulary: Vocabulary,
+        optimizer: torch.optim.Optimizer,
+        state: TrainingState,
+        *,
+        heads: nn.Module | None = None,
     ) -> None:
-        """Replaces ``last`` by the present state."""
-        tensors = {f"optimizer/{name}": value for name, value in optimizer_tensors(optimizer, model).items()}
+        """Replaces ``last`` by the present state; ``heads`` learn with the model and are not part of it."""
+        found = optimizer_tensors(optimizer, _parameters(model, heads))
+        tensors = {f"optimizer/{name}": value for name, value in found.items()}
+        if heads is not None:
+            tensors |= {f"heads/{name}": value.detach().cpu() for name, value in heads.state_dict().items()}
         tensors |= {f"sums/{name}": value.cpu().contiguous() for name, value in state.sums.items()}
         with atomic_folder(self.last) as folder:
             write_model_files(folder, model, vocabulary)
@@ -115,7 +125,9 @@ class RunFolder:
             write_model_files(folder, model, vocabulary)
             (folder / "validation.json").write_text(json.dumps(scores, indent=1) + "\n", encoding="utf-8")
 
-    def load_last(self, model: ReferringNetwork, optimizer: torch.optim.Optimizer) -> TrainingState:
+    def load_last(
+        self, model: ReferringNetwork, optimizer: torch.optim.Optimizer, *, heads: nn.Module | None = None
+    ) -> TrainingState:
         """Restores model and optimiser from ``last``; a run that was killed before its first checkpoint begins anew.
 
         Raises:
@@ -131,12 +143,21 @@ class RunFolder:
             state = TrainingState(
                 int(values["step"]), values["best"], float(values["seconds"]), _under("sums/", tensors)
             )
-            load_optimizer_tensors(optimizer, model, _under("optimizer/", tensors), state.step)
+            if heads is not None:
+                heads.load_state_dict(_under("heads/", tensors))
+            found = _under("optimizer/", tensors)
+            load_optimizer_tensors(optimizer, _parameters(model, heads), found, state.step)
         except (OSError, ValueError, KeyError, RuntimeError, SafetensorError):
             raise UserError(
                 f"{self.last} is damaged or does not fit the options: begin a new run in another folder."
             ) from None
         return state
+
+
+def _parameters(model: nn.Module, heads: nn.Module | None) -> dict[str, nn.Parameter]:
+    """All parameters by name."""
+    of_heads = {} if heads is None else {f"heads.{name}": value for name, value in heads.named_parameters()}
+    return dict(model.named_parameters()) | of_heads
 
 
 def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from cmpc.errors import UsageError
-from cmpc.models import CMPC, ReferringNetwork
+from cmpc.models.network import ReferringNetwork
 
 
 def compile_parts(model: ReferringNetwork) -> None:
@@ -18,12 +18,8 @@ def compile_parts(model: ReferringNetwork) -> None:
     Args:
         model: the network; it gives the same numbers but for rounding.
     """
-    parts: list[nn.Module | None] = [model.backbone, model.second_look, model.selection]
-    if isinstance(model, CMPC):
-        parts += [*model.levels.values(), *model.exchange]
-    for part in (*parts, model.conv_lstm, model.refinement):
-        if part is not None:
-            part.compile()
+    for part in model.compiled_parts:
+        part.compile()
 
 
 def check_compiler(device: torch.device) -> None:

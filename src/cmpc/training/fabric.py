@@ -15,7 +15,7 @@ from lightning_fabric.strategies import DDPStrategy
 from torch import Tensor
 
 from cmpc.errors import UsageError, UserError
-from cmpc.training.options import TrainingOptions
+from cmpc.training.options import Precision
 from cmpc.training.precision import resolve_precision
 
 _SIGNS_OF_A_LOST_PROCESS = (
@@ -28,14 +28,25 @@ _SIGNS_OF_A_LOST_PROCESS = (
 
 
 def make_fabric(
-    options: TrainingOptions, *, recipe: Literal["modern", "paper"], batch_images: int
+    *,
+    accelerator: str,
+    devices: str = "1",
+    nodes: int = 1,
+    strategy: str = "auto",
+    precision: Precision,
+    batch_images: int,
+    all_train: bool = True,
 ) -> tuple[Fabric, str]:
     """Chooses devices and precision; nothing is started yet.
 
     Args:
-        options: of the run.
-        recipe: ``auto`` precision of the paper's recipe is float32, as published.
+        accelerator: kind of device, or ``auto``.
+        devices: how many on each node, or ``auto`` for all GPUs.
+        nodes: how many machines.
+        strategy: ``ddp`` to take that for a single device as well.
+        precision: numbers to compute with, or ``auto``.
         batch_images: images of a step, which the devices share equally.
+        all_train: whether every parameter that trains has a gradient in every step, which DDP must know.
 
     Returns:
         Fabric, and the precision: ``bf16`` or ``32``.
@@ -43,30 +54,15 @@ def make_fabric(
     Raises:
         UsageError: there is no such device, or the devices cannot share a step equally.
     """
-    present = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    accelerator: str = options.accelerator
-    if accelerator == "auto":
-        accelerator = next(kind for kind, is_there in present.items() if is_there)
-    elif not present[accelerator]:
-        raise UsageError(f"PyTorch finds no {accelerator} device here: give another --accelerator.")
-    if torch.distributed.is_torchelastic_launched():
-        per_node = int(os.environ["LOCAL_WORLD_SIZE"])
-        nodes = int(os.environ["WORLD_SIZE"]) // per_node
-        if options.devices not in ("auto", str(per_node)):
-            raise UsageError(f"torchrun started {per_node} processes on this node, but --devices is {options.devices}.")
-    else:
-        available = torch.cuda.device_count() if accelerator == "cuda" else 1
-        per_node = available if options.devices == "auto" else int(options.devices)
-        nodes = options.nodes
+    accelerator = _present(accelerator)
+    per_node, nodes = _counts(accelerator, devices, nodes)
     count = per_node * nodes
     if batch_images % count:
         raise UsageError(
             f"{count} devices cannot share a step's {batch_images} images equally: give another --batch-images."
         )
-    wanted = "32" if options.precision == "auto" and recipe == "paper" else options.precision
-    precision = resolve_precision(wanted, accelerator=accelerator, alone=count == 1)
-    # Without word-type gating nothing reaches the classifier of word types, which DDP must know.
-    several = DDPStrategy(find_unused_parameters=not options.word_type_gating, broadcast_buffers=False)
+    resolved = resolve_precision(precision, accelerator=accelerator, alone=count == 1)
+    several = DDPStrategy(find_unused_parameters=not all_train, broadcast_buffers=False)
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", module="lightning_fabric")
     try:
@@ -74,12 +70,33 @@ def make_fabric(
             accelerator=accelerator,
             devices=per_node,
             num_nodes=nodes,
-            strategy=several if count > 1 or options.strategy == "ddp" else "auto",
-            precision="bf16-mixed" if precision == "bf16" else "32-true",
+            strategy=several if count > 1 or strategy == "ddp" else "auto",
+            precision="bf16-mixed" if resolved == "bf16" else "32-true",
         )
     except (ValueError, RuntimeError, ImportError) as error:
         raise UsageError(f"cannot use the devices that --accelerator and --devices ask for: {error}") from None
-    return fabric, precision
+    return fabric, resolved
+
+
+def _present(accelerator: str) -> str:
+    """The kind of device, where it is there; of ``auto``, the fastest kind that is."""
+    present = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if accelerator == "auto":
+        return next(kind for kind, is_there in present.items() if is_there)
+    if not present[accelerator]:
+        raise UsageError(f"PyTorch finds no {accelerator} device here: give another --accelerator.")
+    return accelerator
+
+
+def _counts(accelerator: str, devices: str, nodes: int) -> tuple[int, int]:
+    """Devices on each node, and nodes; under torchrun, as it says."""
+    if torch.distributed.is_torchelastic_launched():
+        per_node = int(os.environ["LOCAL_WORLD_SIZE"])
+        if devices not in ("auto", str(per_node)):
+            raise UsageError(f"torchrun started {per_node} processes on this node, but --devices is {devices}.")
+        return per_node, int(os.environ["WORLD_SIZE"]) // per_node
+    available = torch.cuda.device_count() if accelerator == "cuda" else 1
+    return (available if devices == "auto" else int(devices)), nodes
 
 
 def use_deterministic_algorithms() -> None:

@@ -3,47 +3,121 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
+from typing import cast
 
 import numpy as np
 
+from cmpc.data.augmentation import Augmentation
 from cmpc.data.dataset import ReferringImages
 from cmpc.data.schema import PreparedDataset, ReferredObject
 from cmpc.data.spacy_word_types import SpacyWordTypes, label_rows, without_word_types
 from cmpc.data.vocabulary import Vocabulary
+from cmpc.errors import UsageError
 from cmpc.interop.embeddings import load_embeddings
 from cmpc.model_folder import VOCABULARY, load_model_folder, read_model_config
-from cmpc.models import ModelConfig, ReferringNetwork
-from cmpc.training.options import TrainingOptions, model_config
+from cmpc.models.backbones import BUILDERS, Backbone
+from cmpc.models.config import CMPCConfig, GroundedConfig, ModelConfig, RRNConfig, preset
+from cmpc.models.network import ReferringNetwork
+from cmpc.training.options import Plan, TrainingOptions, flag
+from cmpc.training.run_settings import differences
 
 
-def run_vocabulary(options: TrainingOptions, data: PreparedDataset) -> Vocabulary:
-    """That of ``--initial-model`` or ``--vocabulary``, else the words of the split to learn from."""
-    if options.initial_model is not None:
-        read_model_config(options.initial_model)  # a folder that is no model is named as such
-        return Vocabulary.load(options.initial_model / VOCABULARY)
-    if options.vocabulary is not None:
-        return Vocabulary.load(options.vocabulary)
-    return Vocabulary.from_expressions(
-        expression for row in data.read(options.train_split) for expression in row.expressions
+@dataclass(frozen=True)
+class Inputs:
+    """What a run learns, and from what."""
+
+    vocabulary: Vocabulary
+    """Its words."""
+    embeddings: np.ndarray | None
+    """First values of the words' embeddings, float32 (V, C); None for random ones."""
+    config: ModelConfig
+    """The network."""
+    training_set: ReferringImages
+    """What to learn from."""
+    validation_set: ReferringImages | None
+    """What to be judged by, in its own order; None where there is none or it is not asked for."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Stands for the words and the rows that the run learns from and is judged by."""
+        digest = hashlib.sha256("\n".join(self.vocabulary.words).encode())
+        for dataset in (self.training_set, self.validation_set):
+            for row in dataset.rows if dataset else ():
+                learned = (row.ref_id, row.image, row.rle, row.expressions, row.word_types)
+                digest.update(
+                    repr((*learned, row.grounding) if dataset and dataset.has_grounding else learned).encode()
+                )
+            digest.update(b"\0")
+        return digest.hexdigest()
+
+
+def read_inputs(options: TrainingOptions, plan: Plan) -> Inputs:
+    """Reads what the options name.
+
+    Raises:
+        UsageError: options contradict each other.
+        UserError: something is missing or damaged.
+    """
+    data = PreparedDataset.open(options.data, options.images)
+    rows = data.read(options.train_split)
+    vocabulary = _vocabulary(options, rows)
+    embeddings = None
+    if options.embeddings is not None:
+        embeddings = load_embeddings(options.embeddings, vocabulary, seed=options.seed)
+    config = network_config(options, vocabulary, embeddings)
+    modern = options.recipe == "modern"
+    training_set = ReferringImages(
+        data,
+        options.train_split,
+        vocabulary,
+        config.image,
+        max_words=config.text.max_words,
+        expressions_per_image=plan.expressions_per_image,
+        seed=options.seed,
+        augmentation=Augmentation() if plan.augmentation else None,
+        label_words=_word_labels(options, config),
+        grounding=modern and isinstance(config.network, GroundedConfig),
+        render=options.render_on == "cpu",
+        rows=rows,
     )
+    if isinstance(config.network, CMPCConfig) and modern and training_set.has_word_types:
+        config = config.changed(network={"word_type_supervision": True})
+    return Inputs(vocabulary, embeddings, config, training_set, _validation_set(options, data, vocabulary, config))
 
 
-def word_embeddings(options: TrainingOptions, vocabulary: Vocabulary) -> np.ndarray | None:
-    """The rows of ``--embeddings``, float32 (V, C)."""
-    return None if options.embeddings is None else load_embeddings(options.embeddings, vocabulary, seed=options.seed)
+def network_config(
+    options: TrainingOptions, vocabulary: Vocabulary, embeddings: np.ndarray | None = None
+) -> ModelConfig:
+    """The network that the options ask for, for these words and as ``--backbone-weights`` expect it.
+
+    Raises:
+        UsageError: ``--initial-model`` or ``--backbone-weights`` do not go with the network.
+        UserError: they are missing or damaged.
+    """
+    if options.initial_model is not None:
+        return like_initial_model(read_model_config(options.initial_model), options.model)
+    config = (options.model or preset("small")).changed(text={"vocabulary_size": len(vocabulary)})
+    if embeddings is not None:
+        config = config.changed(text={"embedding_channels": embeddings.shape[1]})
+    return adapted_to_backbone_weights(config, options.backbone_weights)
 
 
-def run_config(options: TrainingOptions, vocabulary: Vocabulary, embeddings: np.ndarray | None) -> ModelConfig:
-    """The network that the options describe, for these words and for the conventions of ``--backbone-weights``."""
-    channels = None if embeddings is None else embeddings.shape[1]
-    config = model_config(options, vocabulary_size=len(vocabulary), embedding_channels=channels)
-    if options.backbone_weights in (None, "random"):
+def adapted_to_backbone_weights(config: ModelConfig, weights: str | None) -> ModelConfig:
+    """The network as ``--backbone-weights`` expect it.
+
+    Raises:
+        UsageError: the backbone needs weights, or cannot take ``random``.
+        UserError: they are missing or damaged, or for another kind of backbone.
+    """
+    check_backbone_weights(config, weights)
+    if weights in (None, "random"):
         return config
     from cmpc.interop.backbone_weights import config_for_backbone_weights
 
-    return config_for_backbone_weights(config, str(options.backbone_weights))
+    return config_for_backbone_weights(config, str(weights))
 
 
 def load_initial_weights(model: ReferringNetwork, options: TrainingOptions) -> None:
@@ -56,21 +130,61 @@ def load_initial_weights(model: ReferringNetwork, options: TrainingOptions) -> N
         load_backbone_weights(model, str(options.backbone_weights))
 
 
-def word_labels(
+def _vocabulary(options: TrainingOptions, rows: Sequence[ReferredObject]) -> Vocabulary:
+    """That of ``--initial-model`` or ``--vocabulary``, else the words of the split to learn from."""
+    if options.initial_model is not None:
+        read_model_config(options.initial_model)  # a folder that is no model is named as such
+        return Vocabulary.load(options.initial_model / VOCABULARY)
+    if options.vocabulary is not None:
+        return Vocabulary.load(options.vocabulary)
+    return Vocabulary.from_expressions(expression for row in rows for expression in row.expressions)
+
+
+def like_initial_model(theirs: ModelConfig, wanted: ModelConfig | None) -> ModelConfig:
+    """The network of the initial model, at the size of image that is wanted.
+
+    Raises:
+        UsageError: anything else is wanted to be another one.
+    """
+    if wanted is None:
+        return theirs
+    config = theirs.changed(image={"size": wanted.image.size})
+    for name, _, value in differences(config, wanted):
+        raise UsageError(f"--initial-model brings its own network, words and weights: leave out {flag(name, value)}.")
+    return config
+
+
+def check_backbone_weights(config: ModelConfig, weights: str | None) -> None:
+    """Makes sure that the backbone can see before it learns, if it needs to.
+
+    Raises:
+        UsageError: it needs ``--backbone-weights``, or cannot take ``random``.
+    """
+    kind = config.backbone.kind
+    is_pretrained = cast("type[Backbone]", BUILDERS[kind]).is_pretrained
+    if is_pretrained and weights is None:
+        raise UsageError(
+            f"the backbone {kind} does not learn to see from nothing, so it needs --backbone-weights FILE "
+            "(or the word random, to try)."
+        )
+    if not is_pretrained and weights == "random":
+        raise UsageError(f"--backbone-weights random goes with other backbones: {kind} begins at random anyway.")
+
+
+def _word_labels(
     options: TrainingOptions, config: ModelConfig
 ) -> Callable[[list[ReferredObject]], list[ReferredObject]] | None:
     """What gives the rows their word types; None for those of the data."""
-    if options.word_types == "none" or config.network == "rrn":
+    if options.word_types == "none" or isinstance(config.network, RRNConfig):
         return without_word_types
     if options.word_types == "spacy":
         return partial(label_rows, labeller=SpacyWordTypes(options.spacy_pipeline))
     return None
 
 
-def validation_set_of(
+def _validation_set(
     options: TrainingOptions, data: PreparedDataset, vocabulary: Vocabulary, config: ModelConfig
 ) -> ReferringImages | None:
-    """The split to be judged by, in its own order; None where there is none or it is not asked for."""
     split = options.validation_split or ("val" if "val" in data.splits else None)
     if split is None or not options.validate_every:
         return None
@@ -79,19 +193,8 @@ def validation_set_of(
         split,
         vocabulary,
         config.image,
-        max_words=config.max_words,
+        max_words=config.text.max_words,
         expressions_per_image=8,
         shuffle=False,
         render=options.render_on == "cpu",
     )
-
-
-def fingerprint_of(vocabulary: Vocabulary, *sets: ReferringImages | None) -> str:
-    """Stands for the words and the rows that a run learns from and is judged by."""
-    digest = hashlib.sha256("\n".join(vocabulary.words).encode())
-    for dataset in sets:
-        for row in dataset.rows if dataset else ():
-            learned = (row.ref_id, row.image, row.mask, row.expressions, row.word_types)
-            digest.update(repr((*learned, row.grounding) if dataset and dataset.has_grounding else learned).encode())
-        digest.update(b"\0")
-    return digest.hexdigest()

@@ -2,36 +2,37 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler
 from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
-from cmpc.data.dataset import Batch, ReferringImages, collate, prepare_worker
-from cmpc.data.device_transforms import CollatePhotos, PhotoBatch
+from cmpc.data.dataset import prepare_worker
 from cmpc.data.sampler import Visit
 from cmpc.errors import UserError
+from cmpc.processes import usable_cores
 
 
 def make_loader(
-    dataset: ReferringImages, sampler: Sampler[list[Visit]], *, workers: int | None
-) -> DataLoader[Batch | PhotoBatch]:
+    dataset: Dataset[Any], sampler: Sampler[list[Visit]], *, collate: Callable[[Any], Any], workers: int | None
+) -> DataLoader[Any]:
     """The batches of a sampler.
 
     Args:
-        dataset: images with their expressions.
+        dataset: gives samples by ``Visit``.
         sampler: which of them each step takes.
+        collate: joins samples to a batch.
         workers: processes that load; None for up to four, one fewer than the cores.
     """
     if workers is None:
-        workers = min(4, (os.cpu_count() or 1) - 1)
+        workers = min(4, usable_cores() - 1)
     return DataLoader(
-        dataset,  # type: ignore[arg-type]  # collate makes batches of samples
+        dataset,
         batch_sampler=sampler,
-        collate_fn=collate if dataset.render else CollatePhotos(dataset.image),
+        collate_fn=collate,
         num_workers=workers,
         worker_init_fn=prepare_worker,
         pin_memory=torch.cuda.is_available(),
@@ -39,7 +40,7 @@ def make_loader(
 
 
 @contextmanager
-def loading(batches: DataLoader[Batch | PhotoBatch]) -> Iterator[Iterator[Batch | PhotoBatch]]:
+def loading(batches: DataLoader[Any]) -> Iterator[Iterator[Any]]:
     """The batches, loaded ahead in processes that end with the block, however it ends.
 
     The processes ignore signals, so whoever leaves them behind waits for them at its own end, without end. An error in

@@ -14,9 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from cmpc.conventions import LEVELS
 from cmpc.data.dataset import NO_TYPE, Batch
-from cmpc.models import LEVELS, ReferringNetwork, SegmentationOutput
-from cmpc.models.grounded_reasoning import GroundedMaps
+from cmpc.models.network import ReferringNetwork, SegmentationOutput
 
 
 class Loss(Protocol):
@@ -26,7 +26,7 @@ class Loss(Protocol):
     def terms(self) -> Sequence[str]:
         """Names of what ``__call__`` gives."""
 
-    def __call__(self, output: SegmentationOutput, batch: Batch) -> dict[str, Tensor]: ...
+    def __call__(self, output: SegmentationOutput, batch: Batch, network: ReferringNetwork) -> dict[str, Tensor]: ...
 
 
 @dataclass(frozen=True)
@@ -47,11 +47,12 @@ class PaperLoss:
         """Names of what a call gives."""
         return ("loss", "final", *self.sides)
 
-    def __call__(self, output: SegmentationOutput, batch: Batch) -> dict[str, Tensor]:
+    def __call__(self, output: SegmentationOutput, batch: Batch, network: ReferringNetwork) -> dict[str, Tensor]:
         """
         Args:
             output: of the network, for the batch.
             batch: only its masks are used.
+            network: gives the side logits of the output.
 
         Returns:
             Scalars: ``loss`` and its parts before weighting.
@@ -62,7 +63,7 @@ class PaperLoss:
             return F.binary_cross_entropy_with_logits(logits.float(), targets, reduction="sum") / batch.step_expressions
 
         final = cross_entropy(output.logits)
-        sides = {name: cross_entropy(output.side_logits[name]) for name in self.sides}
+        sides = {name: cross_entropy(logits) for name, logits in network.side_logits(output).items()}
         loss = (1 - self.side_weight * len(sides)) * final
         for side in sides.values():
             loss = loss + self.side_weight * side
@@ -91,11 +92,12 @@ class ModernLoss:
         """Names of what a call gives."""
         return ("loss", "final", *self.sides, "word_types", *(("grounding",) if self.grounding_weight else ()))
 
-    def __call__(self, output: SegmentationOutput, batch: Batch) -> dict[str, Tensor]:
+    def __call__(self, output: SegmentationOutput, batch: Batch, network: ReferringNetwork) -> dict[str, Tensor]:
         """
         Args:
             output: of the network, for the batch.
             batch: masks, and word types and grounding where the data give them.
+            network: gives the side logits and the attentions of the output.
 
         Returns:
             Scalars: ``loss`` and its parts before weighting.
@@ -103,8 +105,8 @@ class ModernLoss:
         targets, step_expressions = batch.masks.float(), batch.step_expressions
         final = _cross_entropy_and_dice(output.logits.float(), targets).sum() / step_expressions
         sides = {
-            name: _cross_entropy_and_dice(output.side_logits[name].float(), targets).sum() / step_expressions
-            for name in self.sides
+            name: _cross_entropy_and_dice(logits.float(), targets).sum() / step_expressions
+            for name, logits in network.side_logits(output).items()
         }
         loss = final
         for side in sides.values():
@@ -119,9 +121,8 @@ class ModernLoss:
             grounding = torch.zeros_like(loss)
             if batch.grounding_masks is not None and batch.grounding_index is not None:
                 looks = [
-                    _missed_grounding(look, batch.grounding_masks, batch.grounding_index)
-                    for look in (*(maps.reasoning for maps in output.maps.values()), output.second_look)
-                    if isinstance(look, GroundedMaps)
+                    _missed_grounding(attention, output.grid, batch.grounding_masks, batch.grounding_index)
+                    for attention in network.attentions(output)
                 ]
                 grounding = torch.stack(looks).sum() / step_expressions
             loss = loss + self.grounding_weight * grounding
@@ -162,13 +163,11 @@ def _word_type_cross_entropy(logits: Tensor, word_types: Tensor) -> Tensor:
     return losses.sum(dim=1) / (word_types != NO_TYPE).sum(dim=1).clamp_min(1)
 
 
-def _missed_grounding(look: GroundedMaps, masks: Tensor, index: Tensor) -> Tensor:
-    """(M, h, w), (E, N) -> (E,): mean over words of the cross entropy between their attention and an even spread over
-    what they speak about. Even, since ranks count what a word attends to."""
-    height, width = look.features.shape[2:]
-    cells = F.adaptive_avg_pool2d(masks, (height, width)).flatten(1)  # (M, S)
+def _missed_grounding(attention: Tensor, grid: tuple[int, int], masks: Tensor, index: Tensor) -> Tensor:
+    """(E, N, S), (M, h, w), (E, N) -> (E,): mean over words of the cross entropy between their attention and an even
+    spread over what they speak about. Even, since ranks count what a word attends to."""
+    cells = F.adaptive_avg_pool2d(masks, grid).flatten(1)  # (M, S)
     spread = cells / cells.sum(dim=1, keepdim=True).clamp_min(1e-6)
-    attention = look.word_to_cells.mT  # (E, N, S)
     known = (index > 0) & (cells.sum(dim=1) > 0)[index]
     losses = -((attention + 1e-6).log() * spread[index]).sum(dim=2) * known
     return losses.sum(dim=1) / known.sum(dim=1).clamp_min(1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import cast
 
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 
 from cmpc.data.dataset import Batch
 from cmpc.data.pixels import PixelNormalisation
-from cmpc.models import ReferringNetwork, SegmentationOutput
+from cmpc.models.network import ReferringNetwork, SegmentationOutput
 from cmpc.training.losses import Loss, l2_kernels, l2_regularisation
 from cmpc.training.pieces import summed_over_pieces
 
@@ -61,7 +62,7 @@ class Objective(nn.Module):
 
     def predict(self, batch: Batch) -> SegmentationOutput:
         """The network's output for a batch."""
-        return cast(SegmentationOutput, self.model(self.normalise(batch.images), batch.tokens, batch.image_index))
+        return cast(SegmentationOutput, self.model(self.normalise(batch.squares), batch.tokens, batch.image_index))
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """
@@ -83,20 +84,21 @@ class Objective(nn.Module):
         """Terms without the regularisation. Each is a sum over expressions, divided by their number in the step."""
         intersection, union = overlap(output.logits, batch.masks)
         iou = (intersection / union.clamp_min(1)).sum() / batch.step_expressions
-        return {**self.loss(output, batch), "iou": iou}
+        return {**self.loss(output, batch, self.model), "iou": iou}
 
     def _terms_in_pieces(self, batch: Batch, at_once: int) -> dict[str, Tensor]:
-        images = self.model.encode_image(self.normalise(batch.images))
+        images = self.model.encode_image(self.normalise(batch.squares))
 
         def evaluate(rows: slice, copies: Sequence[Tensor]) -> dict[str, Tensor]:
             piece = batch.expressions(rows)
             words = self.model.encode_expression(piece.tokens)
-            return self._terms(self.model.comprehend(images.with_tensors(copies), words, piece.image_index), piece)
+            seen = dataclasses.replace(images, maps=dict(zip(images.maps, copies, strict=True)))
+            return self._terms(self.model.comprehend(seen, words, piece.image_index), piece)
 
         backbone = set(self.model.backbone.parameters())
         parameters = [value for value in self.model.parameters() if value.requires_grad and value not in backbone]
         return summed_over_pieces(
-            evaluate, rows=len(batch.tokens), at_once=at_once, shared=images.tensors(), parameters=parameters
+            evaluate, rows=len(batch.tokens), at_once=at_once, shared=list(images.maps.values()), parameters=parameters
         )
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from cmpc.models import ReferringNetwork
+from cmpc.errors import UsageError
+from cmpc.models.network import ReferringNetwork
 
 
 class TensorFlowAdam(torch.optim.Adam):
@@ -45,17 +46,22 @@ def freeze_backbone(model: ReferringNetwork, *, tune: bool, freeze: bool = False
 
     Args:
         model: the network.
-        tune: train the last three stages of the paper's backbone (``-conv5``), else nothing of it.
-        freeze: train nothing of the compact backbone either, nor what reads aspects and objects from it; else all of
-            them.
+        tune: train what ``Backbone.trainable`` gives for it: of the paper's the last three stages (``-conv5``).
+        freeze: train no backbone at all, nor what reads aspects and objects from it.
+
+    Raises:
+        UsageError: there is nothing to tune.
     """
-    compact = model.config.backbone.kind == "compact"
-    for name, parameter in model.backbone.named_parameters():
-        trains = compact or (tune and name.startswith(("layer2.", "layer3.", "layer4.")))
-        parameter.requires_grad_(trains and not freeze)
-    for reader in (model.aspects, model.object_reader):
-        if reader is not None:
-            reader.requires_grad_(not freeze)
+    if tune and len(model.backbone.trainable(True)) == len(model.backbone.trainable(False)):
+        raise UsageError(
+            "--tune-backbone goes with a backbone that is kept as it is otherwise: "
+            f"{model.config.backbone.kind} trains anyway, unless --freeze-backbone keeps it."
+        )
+    for part in model.vision_parts.values():
+        part.requires_grad_(not freeze)
+    trained = set(model.backbone.trainable(tune))
+    for parameter in model.backbone.parameters():
+        parameter.requires_grad_(parameter in trained and not freeze)
 
 
 def paper_optimizer(model: ReferringNetwork, *, learning_rate: float) -> TensorFlowAdam:
@@ -83,7 +89,7 @@ def modern_optimizer(
     kernels: set[Tensor] = {module.weight for module in model.modules() if isinstance(module, nn.Conv2d | nn.Linear)}
     for lstm in model.language.lstms:
         kernels |= {value for name, value in lstm.named_parameters() if name.startswith("weight")}
-    backbone = set() if model.config.backbone.kind == "compact" else set(model.backbone.parameters())
+    backbone = set(model.backbone.parameters()) if model.backbone.is_pretrained else set()
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for parameter in model.parameters():
         if parameter.requires_grad:
@@ -105,9 +111,14 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, learning_rate: float) ->
         group["lr"] = learning_rate * group.get("learning_rate_scale", 1.0)
 
 
-def optimizer_tensors(optimizer: torch.optim.Optimizer, model: nn.Module) -> dict[str, Tensor]:
-    """The optimiser's state under names such as ``exp_avg/score.weight``, on the CPU (not copied if there)."""
-    names: dict[Tensor, str] = {parameter: name for name, parameter in model.named_parameters()}
+def optimizer_tensors(optimizer: torch.optim.Optimizer, parameters: Mapping[str, nn.Parameter]) -> dict[str, Tensor]:
+    """The optimiser's state under names such as ``exp_avg/score.weight``, on the CPU (not copied if there).
+
+    Args:
+        optimizer: of these parameters.
+        parameters: by name.
+    """
+    names: dict[Tensor, str] = {parameter: name for name, parameter in parameters.items()}
     return {
         f"{key}/{names[parameter]}": value.detach().cpu().contiguous()
         for parameter, state in optimizer.state.items()
@@ -116,20 +127,19 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer, model: nn.Module) -> dic
 
 
 def load_optimizer_tensors(
-    optimizer: torch.optim.Optimizer, model: nn.Module, tensors: dict[str, Tensor], steps: int
+    optimizer: torch.optim.Optimizer, parameters: Mapping[str, nn.Parameter], tensors: dict[str, Tensor], steps: int
 ) -> None:
     """The inverse of ``optimizer_tensors``.
 
     Args:
-        optimizer: built for ``model`` in the same way as the one that was saved.
-        model: whose parameters it holds.
+        optimizer: built in the same way as the one that was saved.
+        parameters: what it holds, by name.
         tensors: what ``optimizer_tensors`` gave.
         steps: how many steps the optimiser had made.
 
     Raises:
-        KeyError: a tensor names a parameter that the model lacks.
+        KeyError: a tensor names another parameter.
     """
-    parameters = dict(model.named_parameters())
     state: dict[nn.Parameter, dict[str, Tensor]] = {}
     for path, value in tensors.items():
         key, name = path.split("/", 1)

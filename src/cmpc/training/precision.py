@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import nn
 
-Precision = Literal["auto", "bf16", "32"]
+from cmpc.training.options import Precision
 
 
 def resolve_precision(wanted: Precision, *, accelerator: str, alone: bool) -> Literal["bf16", "32"]:

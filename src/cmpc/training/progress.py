@@ -103,7 +103,16 @@ class TableFile:
 class RunLog:
     """Tables, TensorBoard and the live line of a run. Only one process of a run has one."""
 
-    def __init__(self, folder: Path, terms: Sequence[str], *, step: int, steps: int, console: Console) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        terms: Sequence[str],
+        *,
+        step: int,
+        steps: int,
+        console: Console,
+        measure: tuple[str, str] = ("iou", "IoU"),
+    ) -> None:
         """
         Args:
             folder: of the run.
@@ -111,6 +120,7 @@ class RunLog:
             step: steps made so far; entries of later steps are removed.
             steps: steps of the whole run.
             console: where the live line goes. When it is no terminal, a plain line is printed now and then.
+            measure: the term that it shows beside the loss, and its name there.
         """
         from tensorboardX import SummaryWriter
 
@@ -121,18 +131,20 @@ class RunLog:
         self.tensorboard = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1 if step else None)
         self.console = console
         self.steps = steps
+        self.term, self.name = measure
         self.progress = Progress(
             TextColumn("epoch {task.fields[epoch]:.1f}"),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn("loss {task.fields[loss]:.4g}  IoU {task.fields[iou]:.3f}  {task.fields[rate]:.1f} images/s"),
+            TextColumn(f"loss {{task.fields[loss]:.4g}}  {self.name} {{task.fields[measure]:.3f}}"),
+            TextColumn("{task.fields[rate]:.1f} images/s"),
             TimeRemainingColumn(),
             console=console,
             disable=not console.is_terminal,
         )
         nothing = float("nan")
         self.task = self.progress.add_task(
-            "", total=steps, completed=step, epoch=0.0, loss=nothing, iou=nothing, rate=nothing
+            "", total=steps, completed=step, epoch=0.0, loss=nothing, measure=nothing, rate=nothing
         )
         self.printed = time.monotonic()
 
@@ -150,13 +162,15 @@ class RunLog:
         """Logs a row of ``training.csv`` and shows it."""
         self.training.add(row)
         self._plot("train", row)
-        loss, iou, rate = row["loss"], row["iou"], row["images_per_second"]
-        self.progress.update(self.task, completed=row["step"], epoch=row["epoch"], loss=loss, iou=iou, rate=rate)
+        loss, measure, rate = row["loss"], row[self.term], row["images_per_second"]
+        self.progress.update(
+            self.task, completed=row["step"], epoch=row["epoch"], loss=loss, measure=measure, rate=rate
+        )
         if not self.console.is_terminal and (time.monotonic() - self.printed > 10 or row["step"] == self.steps):
             self.printed = time.monotonic()
             self.say(
-                f"step {row['step']:,} of {self.steps:,}  epoch {row['epoch']:.1f}  loss {loss:.4g}  IoU {iou:.3f}  "
-                f"{rate:.1f} images/s"
+                f"step {row['step']:,} of {self.steps:,}  epoch {row['epoch']:.1f}  loss {loss:.4g}  "
+                f"{self.name} {measure:.3f}  {rate:.1f} images/s"
             )
 
     def add_validation(self, row: Mapping[str, Any]) -> None:

@@ -23,7 +23,7 @@ def add_endpoints(service: Service, downloads: Downloads) -> None:
             files = downloads.write(Path(photo), answer)
         except UserError as error:
             raise gr.Error(str(error), print_exception=False) from None
-        height, width = answer.photo.shape[:2]
+        height, width = answer.pixels.shape[:2]
         predictions = [prediction.to_dict() for prediction in answer.predictions]
         return {"height": height, "width": width, "predictions": predictions}, [str(file) for file in files]
 

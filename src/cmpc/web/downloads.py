@@ -7,7 +7,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from cmpc.results import write_results
+from cmpc.answers.results import write_results
 from cmpc.web.service import Answer
 
 KEPT_SECONDS = 3600
@@ -38,5 +38,5 @@ class Downloads:
             if old.stat().st_mtime < time.time() - KEPT_SECONDS:
                 shutil.rmtree(old, ignore_errors=True)
         folder = Path(tempfile.mkdtemp(dir=self._folder))
-        write_results(folder, photo.stem, Path(photo.name), answer.photo, answer.predictions)
+        write_results(folder, photo.stem, Path(photo.name), answer.pixels, answer.predictions)
         return sorted(folder.iterdir(), key=lambda file: (not file.name.endswith(".mask.png"), file.name))

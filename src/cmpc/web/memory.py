@@ -7,9 +7,6 @@ from collections import OrderedDict
 from collections.abc import Hashable
 from typing import Any
 
-import numpy as np
-import torch
-
 
 class Memory:
     """Values by key; the ones used longest ago are forgotten when all together take too many bytes."""
@@ -46,7 +43,7 @@ class Memory:
 
 def bytes_of(value: Any) -> int:
     """Bytes of the tensors and arrays in a value: itself, or in its fields, entries or items."""
-    if isinstance(value, np.ndarray | torch.Tensor):
+    if hasattr(value, "nbytes"):
         return int(value.nbytes)
     if isinstance(value, dict):
         return sum(map(bytes_of, value.values()))

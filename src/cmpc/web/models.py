@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from pathlib import Path
-
-import torch
+from typing import TYPE_CHECKING
 
 from cmpc.errors import UserError
 from cmpc.model_folder import CONFIG, WEIGHTS
 from cmpc.segmenter import Segmenter
+
+if TYPE_CHECKING:
+    import torch
 
 KEPT = 2
 """Models held in memory at once."""
@@ -22,7 +24,7 @@ class Models:
         """
         Args:
             sources: for each name a model folder or a name on the hub; the first one is the page's choice.
-            device: where the networks run.
+            device: where the networks run, as ``Segmenter.load`` takes it.
         """
         if not sources:
             raise ValueError("there must be at least one model")

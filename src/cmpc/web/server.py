@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from cmpc.errors import UserError
+from cmpc.processes import environment
 from cmpc.web.examples import Example
 from cmpc.web.service import Service
 
@@ -49,7 +49,7 @@ def served(
     """
     with (
         tempfile.TemporaryDirectory(prefix="cmpc-web-", ignore_cleanup_errors=True) as folder,
-        _environment(**_SILENT, GRADIO_TEMP_DIR=str(Path(folder) / "uploads")),
+        environment(**_SILENT, GRADIO_TEMP_DIR=str(Path(folder) / "uploads")),
     ):
         try:
             import gradio as gr
@@ -96,18 +96,3 @@ def served(
             yield address
         finally:
             page.close(verbose=False)
-
-
-@contextmanager
-def _environment(**values: str) -> Iterator[None]:
-    """Sets variables of the environment while the ``with`` block runs."""
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value

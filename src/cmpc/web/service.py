@@ -12,10 +12,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from cmpc.answers.overlay import overlay
+from cmpc.answers.prediction import Prediction
 from cmpc.data.images import image_size, read_image
-from cmpc.drawing import overlay
 from cmpc.errors import UserError
-from cmpc.prediction import Prediction
 from cmpc.segmenter import EncodedImage, Segmenter
 from cmpc.web.limits import Deadline, Limits, WaitingLine
 from cmpc.web.memory import Memory, bytes_of
@@ -40,7 +40,7 @@ class Photo:
 class Answer:
     """The masks of some expressions about one photo."""
 
-    photo: NDArray[np.uint8]
+    pixels: NDArray[np.uint8]
     """The photo, upright, RGB: (H, W, 3)."""
     predictions: list[Prediction]
     """One for each expression, in their order."""
@@ -48,16 +48,16 @@ class Answer:
     @cached_property
     def picture(self) -> NDArray[np.uint8]:
         """The photo with the masks in the colours of the palette, at most ``PICTURE_SIDE`` wide and high."""
-        height, width = self.photo.shape[:2]
+        height, width = self.pixels.shape[:2]
         scale = min(1.0, PICTURE_SIDE / max(height, width))
         if scale == 1.0:
-            return overlay(self.photo, [prediction.mask for prediction in self.predictions])
+            return overlay(self.pixels, [prediction.mask for prediction in self.predictions])
         size = (max(1, round(width * scale)), max(1, round(height * scale)))
         masks = [
             cv2.resize(prediction.mask.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0
             for prediction in self.predictions
         ]
-        return overlay(np.asarray(cv2.resize(self.photo, size, interpolation=cv2.INTER_AREA), np.uint8), masks)
+        return overlay(np.asarray(cv2.resize(self.pixels, size, interpolation=cv2.INTER_AREA), np.uint8), masks)
 
 
 class Service:
@@ -121,7 +121,7 @@ class Service:
             with self._line.turn(deadline):
                 answer = self._compute(self._photo(data), expressions, name, deadline)
         return Answer(
-            answer.photo, [dataclasses.replace(prediction, threshold=threshold) for prediction in answer.predictions]
+            answer.pixels, [dataclasses.replace(prediction, threshold=threshold) for prediction in answer.predictions]
         )
 
     def explain(
@@ -142,7 +142,8 @@ class Service:
                 photo, segmenter = self._photo(data), self.models.load(name)
                 seen = self._seen(photo, name, segmenter)
                 deadline.check()
-                explanation = segmenter.explain(photo.pixels, prediction.expression, seen=seen, threshold=threshold)
+                asked = prediction.expression
+                explanation = segmenter.explain(asked, image=photo.pixels, seen=seen, threshold=threshold)
                 stages = draw_stages(explanation)
             self._memory.put(key, stages, bytes_of(stages))
         return stages
@@ -152,14 +153,14 @@ class Service:
         keys = {expression: ("answer", photo.key, name, expression) for expression in expressions}
         known: dict[str, Prediction] = {}
         for expression in expressions:
-            segmenter.words(expression)
+            segmenter.query(expression)
             if (remembered := self._memory.get(keys[expression])) is not None:
                 known[expression] = remembered
         deadline.check()
         if missing := [expression for expression in expressions if expression not in known]:
             seen = self._seen(photo, name, segmenter)
             deadline.check()
-            for prediction in segmenter.predict(seen, missing):
+            for prediction in segmenter.predict(missing, image=seen):
                 known[prediction.expression] = prediction
                 self._memory.put(keys[prediction.expression], prediction, bytes_of(prediction))
         deadline.check()

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from cmpc.conventions import LEVELS
 from cmpc.explanation import Explanation
 from cmpc.explanation.drawing import Drawing, Shape, Text, wrap_text
 from cmpc.explanation.panels import Frame, Panels
 from cmpc.explanation.picture import paint
 from cmpc.explanation.staged_picture import frame_of, staged_picture
 from cmpc.explanation.words import GREY, draw_words
-from cmpc.models.config import LEVELS
 
 STAGE_NAMES = ("All stages", "Photo", "Entities and attributes", "Relations", "Mask", "Levels")
 """Names of the tabs."""
@@ -74,7 +74,7 @@ def draw_stages(explanation: Explanation) -> tuple[Stage, ...]:
 
 def _single(explanation: Explanation, draw: Callable[[Frame], Sequence[Shape]], caption: str) -> Drawing:
     """One stage by itself, with the expression above and its caption below; readable on a phone."""
-    rows, columns = explanation.image.shape[:2]
+    rows, columns = explanation.pixels.shape[:2]
     height = min(_WIDTH * rows / columns, _TALLEST)
     top = _MARGIN + _EXPRESSION * 1.6
     drawing = Drawing(_WIDTH + 2 * _MARGIN, 0, caption)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
-from cmpc.drawing import PALETTE
-from cmpc.prediction import Prediction
+from cmpc.answers.overlay import PALETTE
+from cmpc.answers.prediction import Prediction
 from cmpc.web.limits import Limits
 
 TITLE = "Find it by saying it"
@@ -42,7 +42,7 @@ def error(sentence: str) -> str:
 
 
 def found(predictions: Sequence[Prediction]) -> str:
-    """How many expressions were found, and which words the model does not know, as a message."""
+    """How many expressions were found, and which words the model does not know or does not read, as a message."""
     count = sum(bool(prediction.mask.any()) for prediction in predictions)
     number = "" if len(predictions) == 1 else f"{count} of {len(predictions)} "
     sentence = f"Found {number}".strip() + "." if count else "Nothing found: try other words or a lower threshold."
@@ -50,6 +50,9 @@ def found(predictions: Sequence[Prediction]) -> str:
     if unknown:
         names = ", ".join(f"“{word}”" for word in unknown)
         sentence += f" The model does not know {names} and answers without."
+    for prediction in predictions:
+        if prediction.cut_words:
+            sentence += f" The model reads only the first {len(prediction.words)} words of “{prediction.expression}”."
     return note(sentence)
 
 

@@ -3,19 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from cmpc.data.schema import SPLIT_NAME, ReferredObject
-from cmpc.data.sources.collection import (
-    Collection,
-    Track,
-    check_images,
-    expression_texts,
-    find_image_folder,
-    no_progress,
-)
+from cmpc.data.schema import ReferredObject
+from cmpc.data.sources.collection import WHOLE, Collection, Reading, expression_texts, find_images, split_name
 from cmpc.data.sources.instances import Instances
 from cmpc.errors import UserError
 
@@ -28,12 +20,9 @@ def collect(
     instances: Path,
     expressions: Path,
     images: Path,
+    reading: Reading = WHOLE,
     *,
     default_split: str = "train",
-    splits: Sequence[str] = (),
-    allow_missing: bool = False,
-    decode_images: bool = False,
-    track: Track = no_progress,
 ) -> Collection:
     """Reads COCO instances and the expressions that refer to them.
 
@@ -41,11 +30,8 @@ def collect(
         instances: a file in the format of COCO's ``instances_*.json``.
         expressions: a JSON list, or JSON Lines, of ``{"ann_id": 123, "expressions": ["..."], "split": "train"}``.
         images: the folder that holds the images.
+        reading: which splits, and what to do about images.
         default_split: split of the entries that name none.
-        splits: only these; all by default.
-        allow_missing: leave objects out whose image is missing.
-        decode_images: decode each image instead of reading its header only.
-        track: shows progress.
 
     Raises:
         UserError: a file is damaged, an entry is wrong (the message says which), or images are missing.
@@ -59,29 +45,28 @@ def collect(
                 raise ValueError(f"annotation {annotation_id} is not in {instances}")
         except ValueError as error:
             raise UserError(f"{expressions}, entry {number}: {error}.") from None
-        if not splits or split in splits:
+        if not reading.splits or split in reading.splits:
             key = (split, annotation_id)
             referred[key] = referred.get(key, ()) + texts
     if not referred:
-        where = f" of the splits {', '.join(splits)}" if splits else ""
+        where = f" of the splits {', '.join(reading.splits)}" if reading.splits else ""
         raise UserError(f"{expressions} holds no expression{where}.")
 
     sizes: dict[str, tuple[int, int] | None] = {}
     for _, annotation_id in referred:
         image, height, width = objects.image_of(annotation_id)
         sizes[image] = (height, width)
-    image_folder = find_image_folder(images, USUAL_IMAGE_FOLDERS, sizes)
-    present = check_images(image_folder, sizes, allow_missing=allow_missing, decode=decode_images, track=track)
+    found = find_images(images, USUAL_IMAGE_FOLDERS, sizes, reading)
     rows: dict[str, list[ReferredObject]] = {}
-    for (split, annotation_id), texts in track(referred.items(), "reading masks", len(referred)):
+    for (split, annotation_id), texts in reading.track(referred.items(), "reading masks", len(referred)):
         row = objects.row(annotation_id, str(annotation_id), texts)
-        if row.image in present:
+        if row.image in found.sizes:
             rows.setdefault(split, []).append(row)
     return Collection(
         rows=rows,
-        image_folder=image_folder,
+        image_folder=found.folder,
         files=[instances, expressions],
-        missing_images=[image for image in sizes if image not in present],
+        missing_images=found.missing,
     )
 
 
@@ -109,7 +94,5 @@ def _entry(entry: Any, default_split: str) -> tuple[int, str, tuple[str, ...]]:
     texts = [entry[name] for name in EXPRESSION_NAMES if name in entry]
     if len(texts) != 1:
         raise ValueError("it needs expressions, a list of texts")
-    split = entry.get("split", default_split)
-    if not isinstance(split, str) or not SPLIT_NAME.fullmatch(split):
-        raise ValueError(f"the split {split!r} is not a name of letters, digits, '_', '+' and '.'")
+    split = split_name(entry.get("split", default_split))
     return ids[0], split, expression_texts([texts[0]] if isinstance(texts[0], str) else texts[0])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,13 +9,36 @@ from pathlib import Path, PurePosixPath
 from typing import Any, TypeGuard, TypeVar
 
 from cmpc.data.images import image_size, read_image
-from cmpc.data.schema import ReferredObject
+from cmpc.data.schema import SPLIT_NAME, ReferredObject
 from cmpc.errors import UserError
 
 T = TypeVar("T")
 
 Track = Callable[[Iterable[T], str, int], Iterable[T]]
 """Shows progress: called with the items, what is done with them and how many there are; gives the items back."""
+
+
+def no_progress(items: Iterable[T], what: str, total: int) -> Iterable[T]:
+    """A ``Track`` that shows nothing."""
+    return items
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How a source of data is read."""
+
+    splits: Sequence[str] = ()
+    """Only these; all by default."""
+    allow_missing: bool = False
+    """Leave objects out whose image is missing, instead of refusing."""
+    decode_images: bool = False
+    """Decode each image in full (minutes for a benchmark) instead of reading its header only."""
+    track: Track = no_progress
+    """Shows progress."""
+
+
+WHOLE = Reading()
+"""All splits, and every image must be there."""
 
 
 @dataclass
@@ -33,50 +55,49 @@ class Collection:
     """Images that were left out."""
 
 
-def no_progress(items: Iterable[T], what: str, total: int) -> Iterable[T]:
-    """A ``Track`` that shows nothing."""
-    return items
+@dataclass(frozen=True)
+class FoundImages:
+    """Image files that are there and are as they should be."""
+
+    folder: Path
+    """Where they are."""
+    sizes: dict[str, tuple[int, int]]
+    """Image -> height and width in pixels."""
+    missing: list[str]
+    """Images that are not there."""
 
 
-def check_images(
-    image_folder: Path,
-    sizes: Mapping[str, tuple[int, int] | None],
-    *,
-    allow_missing: bool,
-    decode: bool,
-    track: Track = no_progress,
-) -> dict[str, tuple[int, int]]:
+def find_images(
+    given: Path, below: Sequence[str], sizes: Mapping[str, tuple[int, int] | None], reading: Reading
+) -> FoundImages:
     """Makes sure that the image files are there and have the size that their annotations were made for.
 
     Args:
-        image_folder: where the images are.
+        given: the folder that people gave.
+        below: the usual places below it.
         sizes: image -> expected (height, width), or None where any size will do.
-        allow_missing: leave missing images out instead of refusing.
-        decode: decode each image in full (minutes for a benchmark) instead of reading its header.
-        track: shows progress.
-
-    Returns:
-        The images that are there -> (height, width).
+        reading: what to do about missing images, and how closely to look.
 
     Raises:
-        UserError: images are missing, broken or of another size.
+        UserError: the folder does not exist, or images are missing, broken or of another size.
     """
-    present = existing_files(image_folder, sizes)
+    folder = find_image_folder(given, below, sizes)
+    present = existing_files(folder, sizes)
     missing = [image for image in sizes if image not in present]
-    if missing and (not allow_missing or not present):
-        raise UserError(_missing_message(missing, len(sizes), image_folder, allow_missing))
+    if missing and (not reading.allow_missing or not present):
+        raise UserError(_missing_message(missing, len(sizes), folder, allow_missing=reading.allow_missing))
     names = [image for image in sizes if image in present]
     found: dict[str, tuple[int, int]] = {}
-    for image in track(names, "checking images", len(names)):
-        path, expected = image_folder / image, sizes[image]
-        height, width = read_image(path).shape[:2] if decode else image_size(path)
+    for image in reading.track(names, "checking images", len(names)):
+        path, expected = folder / image, sizes[image]
+        height, width = read_image(path).shape[:2] if reading.decode_images else image_size(path)
         if expected is not None and expected != (height, width):
             raise UserError(
                 f"{path} is {width} x {height} pixels but its annotation was made for {expected[1]} x {expected[0]}: "
                 "give the folder with the original photos."
             )
         found[image] = (height, width)
-    return found
+    return FoundImages(folder, found, missing)
 
 
 def existing_files(folder: Path, names: Iterable[str]) -> set[str]:
@@ -121,6 +142,17 @@ def image_name(value: object) -> str:
     return str(path)
 
 
+def split_name(value: object) -> str:
+    """The name of a split, checked to be one that can be a file's.
+
+    Raises:
+        ValueError: it is no such name.
+    """
+    if not isinstance(value, str) or not SPLIT_NAME.fullmatch(value):
+        raise ValueError(f"the split {value!r} is not a name of letters, digits, '_', '+' and '.'")
+    return value
+
+
 def expression_texts(value: object) -> tuple[str, ...]:
     """A non-empty list of non-blank expressions, stripped.
 
@@ -159,16 +191,7 @@ def read_json(path: Path) -> Any:
         raise UserError(f"{path} is damaged: it is not a JSON file.") from None
 
 
-def file_hashes(files: Iterable[Path]) -> dict[str, str]:
-    """Name -> SHA-256 in hexadecimal."""
-    hashes = {}
-    for path in files:
-        with path.open("rb") as file:
-            hashes[path.name] = hashlib.file_digest(file, "sha256").hexdigest()
-    return hashes
-
-
-def _missing_message(missing: list[str], total: int, folder: Path, allow_missing: bool) -> str:
+def _missing_message(missing: list[str], total: int, folder: Path, *, allow_missing: bool) -> str:
     names = ", ".join(missing[:3])
     be = "is" if len(missing) == 1 else "are"
     which = f"first: {names}" if len(missing) > 3 else names

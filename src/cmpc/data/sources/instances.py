@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from cmpc.data.masks import box_of, mask_from_coco
+from cmpc.data.masks import box_of, rle_from_coco
 from cmpc.data.schema import ReferredObject
 from cmpc.data.sources.collection import image_name, read_json
 from cmpc.errors import UserError
@@ -67,10 +67,10 @@ class Instances:
         annotation = self.annotations[annotation_id]
         image, height, width = self.image_of(annotation_id)
         try:
-            mask = mask_from_coco(annotation.get("segmentation"), height, width)
-            box = box_of(mask, height, width)
+            rle = rle_from_coco(annotation.get("segmentation"), height, width)
+            box = box_of(rle, height, width)
         except ValueError as error:
             raise UserError(f"{self.path}: the mask of annotation {annotation_id} is broken: {error}.") from None
         category_id, image_id = annotation.get("category_id"), str(annotation["image_id"])
         category = self.categories.get(category_id, "") if isinstance(category_id, int) else ""
-        return ReferredObject(ref_id, image_id, image, height, width, mask, box, category, expressions)
+        return ReferredObject(ref_id, image_id, image, height, width, rle, box, category, expressions)

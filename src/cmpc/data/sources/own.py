@@ -11,18 +11,19 @@ from typing import Any
 import cv2
 import numpy as np
 
+from cmpc.conventions import WORD_TYPES
 from cmpc.data.images import image_size
-from cmpc.data.masks import box_of, encode_mask, mask_from_box, mask_from_coco, mask_from_polygons
-from cmpc.data.schema import SPLIT_NAME, WORD_TYPES, ReferredObject
+from cmpc.data.masks import box_of, encode_mask, rle_from_box, rle_from_coco, rle_from_polygons
+from cmpc.data.schema import ReferredObject
 from cmpc.data.sources.collection import (
+    WHOLE,
     Collection,
-    Track,
-    check_images,
+    Reading,
     expression_texts,
-    find_image_folder,
+    find_images,
     image_name,
     is_text,
-    no_progress,
+    split_name,
 )
 from cmpc.data.vocabulary import tokenize
 from cmpc.errors import UserError
@@ -51,40 +52,31 @@ class _Line:
 def collect(
     table: Path,
     images: Path,
-    *,
-    splits: Sequence[str] = (),
-    allow_missing: bool = False,
-    decode_images: bool = False,
-    track: Track = no_progress,
+    reading: Reading = WHOLE,
 ) -> Collection:
     """Reads a table of your own.
 
     Args:
         table: JSON Lines; ``docs/data.md`` describes the fields. Paths of mask files are relative to its folder.
         images: the folder that the table's image paths are relative to.
-        splits: only these; all by default.
-        allow_missing: leave objects out whose image is missing.
-        decode_images: decode each image instead of reading its header only.
-        track: shows progress.
+        reading: which splits, and what to do about images.
 
     Raises:
         UserError: a line is wrong (the message names it), or images are missing.
     """
-    lines = [line for line in _read_lines(table) if not splits or line.split in splits]
+    lines = [line for line in _read_lines(table) if not reading.splits or line.split in reading.splits]
     if not lines:
-        where = f" of the splits {', '.join(splits)}" if splits else ""
+        where = f" of the splits {', '.join(reading.splits)}" if reading.splits else ""
         raise UserError(f"{table} holds no object{where}.")
-    wanted = {line.image: None for line in lines}
-    image_folder = find_image_folder(images, (), wanted)
-    sizes = check_images(image_folder, wanted, allow_missing=allow_missing, decode=decode_images, track=track)
+    found = find_images(images, (), {line.image: None for line in lines}, reading)
     rows: dict[str, list[ReferredObject]] = {}
-    for line in track(lines, "reading masks", len(lines)):
-        if line.image not in sizes:
+    for line in reading.track(lines, "reading masks", len(lines)):
+        if line.image not in found.sizes:
             continue
-        height, width = sizes[line.image]
+        height, width = found.sizes[line.image]
         try:
-            mask = _mask(line, table.parent, height, width)
-            box = box_of(mask, height, width)
+            rle = _rle(line, table.parent, height, width)
+            box = box_of(rle, height, width)
         except ValueError as error:
             raise UserError(f"{table}, line {line.number}: the mask is broken: {error}.") from None
         row = ReferredObject(
@@ -93,7 +85,7 @@ def collect(
             image=line.image,
             height=height,
             width=width,
-            mask=mask,
+            rle=rle,
             box=box,
             category=line.category,
             expressions=line.expressions,
@@ -101,8 +93,7 @@ def collect(
             word_types=line.word_types,
         )
         rows.setdefault(line.split, []).append(row)
-    missing = [image for image in wanted if image not in sizes]
-    return Collection(rows=rows, image_folder=image_folder, files=[table], missing_images=missing)
+    return Collection(rows=rows, image_folder=found.folder, files=[table], missing_images=found.missing)
 
 
 def _read_lines(table: Path) -> list[_Line]:
@@ -140,9 +131,7 @@ def _line(number: int, content: str) -> _Line:
     shapes = [name for name in SHAPES if name in values]
     if len(shapes) != 1:
         raise ValueError(f"give one of {', '.join(SHAPES)}, not {' and '.join(shapes) or 'none'}")
-    split = values.get("split", "train")
-    if not isinstance(split, str) or not SPLIT_NAME.fullmatch(split):
-        raise ValueError(f"the split {split!r} is not a name of letters, digits, '_', '+' and '.'")
+    split = split_name(values.get("split", "train"))
     expressions = _expressions(values)
     ref_id = values.get("id", number)
     if not (is_text(ref_id) or isinstance(ref_id, int)) or isinstance(ref_id, bool):
@@ -196,18 +185,18 @@ def _word_types(values: dict[str, Any], expressions: Sequence[str]) -> tuple[tup
     return tuple(tuple(types) for types in given)
 
 
-def _mask(line: _Line, folder: Path, height: int, width: int) -> str:
+def _rle(line: _Line, folder: Path, height: int, width: int) -> str:
     value = line.shape_value
     if line.shape == "mask":
         return encode_mask(_read_mask_file(folder, value, height, width))
     if line.shape == "box":
-        return mask_from_box(value if isinstance(value, list) else [], height, width)
+        return rle_from_box(value if isinstance(value, list) else [], height, width)
     if line.shape == "rle":
-        return mask_from_coco(value if isinstance(value, dict) else None, height, width)
+        return rle_from_coco(value if isinstance(value, dict) else None, height, width)
     if not isinstance(value, list):
         raise ValueError("polygon is not a list of numbers or of such lists")
     polygons = value if all(isinstance(part, list) for part in value) else [value]
-    return mask_from_polygons(polygons, height, width)
+    return rle_from_polygons(polygons, height, width)
 
 
 def _read_mask_file(folder: Path, name: object, height: int, width: int) -> np.ndarray:

@@ -5,20 +5,12 @@ Each benchmark is a folder with a pickle of the referred objects, ``refs(<divisi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from cmpc.data.schema import ReferredObject
-from cmpc.data.sources.collection import (
-    Collection,
-    Track,
-    check_images,
-    expression_texts,
-    find_image_folder,
-    no_progress,
-)
+from cmpc.data.sources.collection import WHOLE, Collection, Reading, expression_texts, find_images
 from cmpc.data.sources.instances import Instances
 from cmpc.data.sources.restricted_pickle import read_plain_pickle
 from cmpc.errors import UsageError, UserError
@@ -30,8 +22,6 @@ class ReferBenchmark:
 
     name: str
     """Its name here, which is the original program's."""
-    title: str
-    """Its name in the literature."""
     folder: str
     """Its folder in the toolkit's ``data``."""
     refs: str
@@ -43,10 +33,10 @@ class ReferBenchmark:
 BENCHMARKS = {
     benchmark.name: benchmark
     for benchmark in (
-        ReferBenchmark("unc", "RefCOCO", "refcoco", "refs(unc).p", ("train", "val", "testA", "testB")),
-        ReferBenchmark("unc+", "RefCOCO+", "refcoco+", "refs(unc).p", ("train", "val", "testA", "testB")),
-        ReferBenchmark("gref", "RefCOCOg, Google split", "refcocog", "refs(google).p", ("train", "val", "test")),
-        ReferBenchmark("refcocog", "RefCOCOg, UMD split", "refcocog", "refs(umd).p", ("train", "val", "test")),
+        ReferBenchmark("unc", "refcoco", "refs(unc).p", ("train", "val", "testA", "testB")),
+        ReferBenchmark("unc+", "refcoco+", "refs(unc).p", ("train", "val", "testA", "testB")),
+        ReferBenchmark("gref", "refcocog", "refs(google).p", ("train", "val", "test")),
+        ReferBenchmark("refcocog", "refcocog", "refs(umd).p", ("train", "val", "test")),
     )
 }
 
@@ -73,11 +63,7 @@ def collect(
     benchmark: ReferBenchmark,
     annotations: Path,
     images: Path,
-    *,
-    splits: Sequence[str] = (),
-    allow_missing: bool = False,
-    decode_images: bool = False,
-    track: Track = no_progress,
+    reading: Reading = WHOLE,
 ) -> Collection:
     """Reads a benchmark.
 
@@ -85,22 +71,19 @@ def collect(
         benchmark: which one.
         annotations: the toolkit's ``data`` folder, or the benchmark's own folder in it.
         images: the folder ``train2014`` of COCO, or one above it.
-        splits: only these; all by default.
-        allow_missing: leave objects out whose image is missing.
-        decode_images: decode each image instead of reading its header only.
-        track: shows progress.
+        reading: which splits, and what to do about images.
 
     Raises:
         UsageError: the benchmark has no such split.
         UserError: a file is missing or damaged, or an entry contradicts another.
     """
-    if unknown := [split for split in splits if split not in benchmark.splits]:
+    if unknown := [split for split in reading.splits if split not in benchmark.splits]:
         raise UsageError(f"{benchmark.name} has no split {unknown[0]!r}; it has {', '.join(benchmark.splits)}.")
     folder = _benchmark_folder(benchmark, annotations)
     refs_file, instances_file = folder / benchmark.refs, folder / "instances.json"
     references = _references(refs_file, benchmark)
-    if splits:
-        references = [reference for reference in references if reference.split in splits]
+    if reading.splits:
+        references = [reference for reference in references if reference.split in reading.splits]
     instances = Instances.load(instances_file)
 
     sizes: dict[str, tuple[int, int] | None] = {}
@@ -112,19 +95,18 @@ def collect(
             )
         image, height, width = instances.image_of(reference.annotation_id)
         sizes[image] = (height, width)
-    image_folder = find_image_folder(images, USUAL_IMAGE_FOLDERS, sizes)
-    present = check_images(image_folder, sizes, allow_missing=allow_missing, decode=decode_images, track=track)
+    found = find_images(images, USUAL_IMAGE_FOLDERS, sizes, reading)
 
     rows: dict[str, list[ReferredObject]] = {split: [] for split in benchmark.splits}
-    for reference in track(references, "reading masks", len(references)):
+    for reference in reading.track(references, "reading masks", len(references)):
         row = instances.row(reference.annotation_id, reference.ref_id, reference.expressions)
-        if row.image in present:
+        if row.image in found.sizes:
             rows[reference.split].append(row)
     return Collection(
-        rows={split: found for split, found in rows.items() if found},
-        image_folder=image_folder,
+        rows={split: of_split for split, of_split in rows.items() if of_split},
+        image_folder=found.folder,
         files=[refs_file, instances_file],
-        missing_images=[image for image in sizes if image not in present],
+        missing_images=found.missing,
     )
 
 

@@ -8,20 +8,20 @@ from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from cmpc.data.masks import box_of, encode_mask
 from cmpc.data.schema import ReferredObject
 from cmpc.data.sources.collection import (
+    WHOLE,
     Collection,
-    Track,
-    check_images,
+    Reading,
     existing_files,
     expression_texts,
-    find_image_folder,
+    find_images,
     image_name,
-    no_progress,
     read_json,
 )
 from cmpc.errors import UsageError, UserError
@@ -31,67 +31,73 @@ MASK_VARIABLE = "segimg_t"
 SEVERAL_PROCESSES_FROM = 2_000
 """Masks from which a second process pays off."""
 
-Mask = tuple[str, int, int, tuple[float, float, float, float]]
-"""Compressed counts, height, width, box."""
+
+class EncodedMask(NamedTuple):
+    """The mask of a region as a table holds it."""
+
+    rle: str
+    """Run lengths, of size (height, width)."""
+    height: int
+    """Height of the mask, and of its photo, in pixels."""
+    width: int
+    """Width of the mask, and of its photo, in pixels."""
+    box: tuple[float, float, float, float]
+    """Smallest box around the mask: x and y of the upper left corner, width, height, in pixels."""
 
 
 def collect(
     annotations: Path,
     images: Path,
-    *,
-    splits: Sequence[str] = (),
-    allow_missing: bool = False,
-    decode_images: bool = False,
-    track: Track = no_progress,
+    reading: Reading = WHOLE,
 ) -> Collection:
     """Reads ReferIt.
 
     Args:
         annotations: the folder with ``mask/<image>_<n>.mat`` and ``referit_query_<split>.json``.
         images: the folder with ``<image>.jpg``, or one above its ``images``.
-        splits: only these of ``trainval`` and ``test``; both by default.
-        allow_missing: leave regions out whose image is missing.
-        decode_images: decode each image instead of reading its header only.
-        track: shows progress.
+        reading: which of the splits ``trainval`` and ``test``, and what to do about images.
 
     Raises:
         UsageError: there is no such split.
         UserError: a file is missing or damaged.
     """
-    if unknown := [split for split in splits if split not in SPLITS]:
+    if unknown := [split for split in reading.splits if split not in SPLITS]:
         raise UsageError(f"referit has no split {unknown[0]!r}; it has {', '.join(SPLITS)}.")
     if not annotations.is_dir():
         raise UserError(f"there is no annotation folder {annotations}: give ReferIt's folder with --annotations.")
-    query_files = {split: annotations / f"referit_query_{split}.json" for split in splits or SPLITS}
+    query_files = {split: annotations / f"referit_query_{split}.json" for split in reading.splits or SPLITS}
     queries = {split: _queries(path) for split, path in query_files.items()}
 
     regions = [region for found in queries.values() for region in found]
     _check_masks_are_there(annotations / "mask", regions)
-    wanted = {_image_of(region): None for region in regions}
-    image_folder = find_image_folder(images, ("images",), wanted)
-    sizes = check_images(image_folder, wanted, allow_missing=allow_missing, decode=decode_images, track=track)
+    present = find_images(images, ("images",), {_image_of(region): None for region in regions}, reading)
 
-    kept = [region for region in regions if _image_of(region) in sizes]
-    masks = dict(zip(kept, track(_read_masks(annotations / "mask", kept), "reading masks", len(kept)), strict=True))
+    kept = [region for region in regions if _image_of(region) in present.sizes]
+    masks = dict(
+        zip(kept, reading.track(_read_masks(annotations / "mask", kept), "reading masks", len(kept)), strict=True)
+    )
     rows: dict[str, list[ReferredObject]] = {split: [] for split in queries}
     for split, found in queries.items():
         for region, expressions in found.items():
             image = _image_of(region)
-            if image not in sizes:
+            if image not in present.sizes:
                 continue
-            mask, height, width, box = masks[region]
-            if (height, width) != sizes[image]:
+            mask = masks[region]
+            height, width = present.sizes[image]
+            if (mask.height, mask.width) != (height, width):
                 raise UserError(
-                    f"the mask of region {region} is {width} x {height} pixels but {image} is {sizes[image][1]} x "
-                    f"{sizes[image][0]}: give the folder with the original photos."
+                    f"the mask of region {region} is {mask.width} x {mask.height} pixels but {image} is {width} x "
+                    f"{height}: give the folder with the original photos."
                 )
             image_id = region.rpartition("_")[0]
-            rows[split].append(ReferredObject(region, image_id, image, height, width, mask, box, "", expressions))
+            rows[split].append(
+                ReferredObject(region, image_id, image, height, width, mask.rle, mask.box, "", expressions)
+            )
     return Collection(
         rows={split: found for split, found in rows.items() if found},
-        image_folder=image_folder,
+        image_folder=present.folder,
         files=list(query_files.values()),
-        missing_images=[image for image in wanted if image not in sizes],
+        missing_images=present.missing,
     )
 
 
@@ -158,7 +164,7 @@ def _check_masks_are_there(folder: Path, regions: Sequence[str]) -> None:
         )
 
 
-def _read_masks(folder: Path, regions: Sequence[str]) -> Iterable[Mask]:
+def _read_masks(folder: Path, regions: Sequence[str]) -> Iterable[EncodedMask]:
     read = partial(_encode_region, folder)
     if len(regions) < SEVERAL_PROCESSES_FROM:
         yield from map(read, regions)
@@ -170,12 +176,12 @@ def _read_masks(folder: Path, regions: Sequence[str]) -> Iterable[Mask]:
                 pool.shutdown(cancel_futures=True)
 
 
-def _encode_region(folder: Path, region: str) -> Mask:
+def _encode_region(folder: Path, region: str) -> EncodedMask:
     path = folder / f"{region}.mat"
     mask = read_region_mask(path)
     height, width = mask.shape
     try:
-        counts = encode_mask(mask)
-        return counts, height, width, box_of(counts, height, width)
+        rle = encode_mask(mask)
+        return EncodedMask(rle, height, width, box_of(rle, height, width))
     except ValueError as error:
         raise UserError(f"the mask {path} is broken: {error}.") from None

@@ -10,7 +10,9 @@ import torch
 from cmpc.errors import UserError
 from cmpc.interop.tensorflow.checkpoint import Checkpoint
 from cmpc.interop.tensorflow.names import HEAD, Variable, is_training_state, variables
-from cmpc.models import CMPC, ModelConfig, ReferringNetwork
+from cmpc.models.config import ModelConfig
+from cmpc.models.network import ReferringNetwork
+from cmpc.models.paper.cmpc import CMPC
 
 EMBEDDING = f"{HEAD}Variable"
 """The word embedding, one row for each word of the vocabulary."""
@@ -35,9 +37,9 @@ def import_cmpc(checkpoint: Checkpoint, config: ModelConfig, progress: Progress 
             are damaged.
     """
     rows = checkpoint.shape(EMBEDDING)[:1] if EMBEDDING in checkpoint.names() else ()
-    if rows and rows[0] != config.vocabulary_size:
+    if rows and rows[0] != config.text.vocabulary_size:
         raise UserError(
-            f"the vocabulary has {config.vocabulary_size:,} words, but the embedding in {checkpoint.path} has "
+            f"the vocabulary has {config.text.vocabulary_size:,} words, but the embedding in {checkpoint.path} has "
             f"{rows[0]:,} rows: give the vocabulary that the network was trained with."
         )
     wanted = variables(config)

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cmpc.models.config import LEVELS, ModelConfig
+from cmpc.conventions import LEVELS
+from cmpc.models.config import CMPCConfig, DeepLabResNetConfig, ModelConfig
 
 HEAD = "text_objseg/"
 
@@ -34,7 +35,10 @@ class Variable:
 
 def variables(config: ModelConfig) -> list[Variable]:
     """The variables that hold weights of the published network, in the sizes of ``config`` (the ``paper`` preset)."""
-    return [*_backbone(config), *_language(config), *_levels(config), *_exchange(config), *_output(config)]
+    if not isinstance(config.backbone, DeepLabResNetConfig):
+        raise ValueError(f"checkpoints of the original hold the paper's backbone, not {config.backbone.kind}")
+    head = (*_language(config), *_levels(config), *_exchange(config), *_output(config))
+    return [*backbone_variables(config.backbone), *head]
 
 
 def is_training_state(name: str) -> bool:
@@ -65,7 +69,9 @@ def _lstm_bias(array: np.ndarray) -> np.ndarray:
     return np.concatenate([i, f + np.float32(1.0), j, o])
 
 
-def _backbone(config: ModelConfig) -> Iterator[Variable]:
+def backbone_variables(backbone: DeepLabResNetConfig) -> Iterator[Variable]:
+    """The backbone's variables, and where each of them goes in a network."""
+
     def convolution(original: str, norm: str, ours: str, our_norm: str, shape: tuple[int, ...]) -> Iterator[Variable]:
         yield Variable(f"{original}/weights", shape, f"backbone.{ours}.weight", _convolution)
         for theirs, name in (
@@ -78,7 +84,7 @@ def _backbone(config: ModelConfig) -> Iterator[Variable]:
 
     yield from convolution("conv1", "bn_conv1", "conv1", "bn1", (7, 7, 3, 64))
     channels = 64
-    for stage, (out, blocks) in enumerate(zip(config.backbone.channels, config.backbone.blocks, strict=True), start=1):
+    for stage, (out, blocks) in enumerate(zip(backbone.channels, backbone.blocks, strict=True), start=1):
         width = out // 4
         for block in range(blocks):
             letters = "abc"[block] if stage in (1, 4) else ("a" if block == 0 else f"b{block}")
@@ -100,6 +106,12 @@ def _backbone(config: ModelConfig) -> Iterator[Variable]:
             channels = out
 
 
+def _paper(config: ModelConfig) -> CMPCConfig:
+    if not isinstance(config.network, CMPCConfig):
+        raise ValueError(f"checkpoints of the original hold the paper's network, not {config.network.kind}")
+    return config.network
+
+
 def _layer(
     name: str, parameter: str, shape: tuple[int, ...], *, linear: bool = False, rows: slice | None = None
 ) -> Iterator[Variable]:
@@ -114,8 +126,9 @@ def _norm(name: str, parameter: str, channels: int) -> Iterator[Variable]:
 
 
 def _language(config: ModelConfig) -> Iterator[Variable]:
-    embedding, units, hidden = config.embedding_channels, config.word_channels, config.word_type_channels
-    yield Variable(f"{HEAD}Variable", (config.vocabulary_size, embedding), "language.embedding.weight", _same)
+    embedding, units = config.text.embedding_channels, config.text.word_channels
+    hidden = _paper(config).word_type_channels
+    yield Variable(f"{HEAD}Variable", (config.text.vocabulary_size, embedding), "language.embedding.weight", _same)
     cell = f"{HEAD}RNN/multi_rnn_cell/cell_0/basic_lstm_cell"
     kernel = (embedding + units, 4 * units)
     yield Variable(f"{cell}/kernel", kernel, "language.lstm.weight_ih_l0", lambda a: _lstm_rows(a[:embedding]))
@@ -126,11 +139,13 @@ def _language(config: ModelConfig) -> Iterator[Variable]:
 
 
 def _levels(config: ModelConfig) -> Iterator[Variable]:
-    channels, words, fused = config.multimodal_channels, config.word_channels, config.fusion_channels
-    for level, taps in zip(LEVELS, config.backbone.channels[1:], strict=True):
+    parts, words = _paper(config), config.text.word_channels
+    channels, fused = parts.multimodal_channels, parts.fusion_channels
+    for level in LEVELS:
+        taps, _ = config.backbone.stages[level]
         ours = f"levels.{level}"
         yield from _layer(f"{level}_lateral", f"lateral.{level}", (1, 1, taps, channels))
-        for head in range(config.fusion_heads):
+        for head in range(parts.fusion_heads):
             rows = slice(head * channels, (head + 1) * channels)
             name = f"{level}_head{head + 1}"
             shape = (1, 1, channels + 8, channels)
@@ -148,8 +163,8 @@ def _levels(config: ModelConfig) -> Iterator[Variable]:
 
 
 def _exchange(config: ModelConfig) -> Iterator[Variable]:
-    words, fused = config.word_channels, config.fusion_channels
-    for number in range(config.exchange_rounds):
+    words, fused = config.text.word_channels, config.network.fusion_channels
+    for number in range(_paper(config).exchange_rounds):
         suffix = "" if number == 0 else f"_{number + 1}"
         for level in LEVELS:
             ours, theirs = f"exchange.{number}.levels.{level}", f"{level}{suffix}"
@@ -165,13 +180,13 @@ def _exchange(config: ModelConfig) -> Iterator[Variable]:
 
 
 def _output(config: ModelConfig) -> Iterator[Variable]:
-    fused = config.fusion_channels
+    fused = config.network.fusion_channels
     theirs, ours = "rnn/conv_lstm_cell", "conv_lstm.cell"
-    if config.conv_lstm:
+    if _paper(config).conv_lstm:
         yield Variable(f"{HEAD}{theirs}/kernel", (1, 1, 2 * fused, 4 * fused), f"{ours}.kernel.weight", _convolution)
-        if config.peephole_grid is not None:
+        if config.network.peephole_grid is not None:
             for letter, gate in (("i", "input"), ("f", "forget"), ("o", "output")):
-                shape = (*config.peephole_grid, fused)
+                shape = (*config.network.peephole_grid, fused)
                 yield Variable(
                     f"{HEAD}{theirs}/W_c{letter}", shape, f"{ours}.peephole_{gate}", lambda a: a.transpose(2, 0, 1)
                 )

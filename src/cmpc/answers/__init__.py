@@ -1,0 +1,1 @@
+"""What a segmenter answers, and how it is drawn and written."""

@@ -1,0 +1,58 @@
+"""From a photo to the logits of expressions about it: photo -> square -> features -> logits.
+
+Throughout the package ``photo`` is a file, ``pixels`` what it shows, RGB, uint8, (H, W, 3), and ``square`` what the
+network sees of it, (S, S, 3).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cmpc.data.query import Query
+from cmpc.data.transforms import letterbox_image, undo_letterbox
+from cmpc.data.vocabulary import pad_tokens
+from cmpc.engines.engine import Engine, Features
+from cmpc.models.config import ModelConfig
+
+
+def to_square(pixels: NDArray[np.uint8], config: ModelConfig) -> NDArray[np.uint8]:
+    """The square of a photo's pixels, with zeros around them: (H, W, 3) -> (S, S, 3)."""
+    return letterbox_image(pixels, config.image.size, config.image.resize)
+
+
+def see(engine: Engine, squares: Sequence[NDArray[np.uint8]]) -> list[Features]:
+    """What the engine keeps of each square; it sees them as one batch."""
+    return engine.encode_image(np.stack(squares))
+
+
+def ask(
+    engine: Engine, features: Features, queries: Sequence[Query]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Answers E queries about one photo.
+
+    Args:
+        engine: what answers.
+        features: what it kept of the photo.
+        queries: at least one; every one has a token.
+
+    Returns:
+        Logits of the square, (E, S, S), and the probability of each token's word types, (E, T, 4).
+    """
+    return engine.comprehend(features, tokens_of(queries))
+
+
+def tokens_of(queries: Sequence[Query]) -> NDArray[np.int64]:
+    """The tokens of E queries as an engine takes them, padded at the end: (E, T), T of the longest."""
+    return pad_tokens([query.ids for query in queries])
+
+
+def to_probability(logits: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:
+    """Logits of the square, (S, S), as probabilities at the size of the photo, (height, width)."""
+    values = undo_letterbox(logits, height, width)
+    with np.errstate(over="ignore"):  # what is surely no part of the mask becomes 0
+        np.exp(np.negative(values, out=values), out=values)
+    values += 1
+    return np.reciprocal(values, out=values)

@@ -1,0 +1,1 @@
+"""Grounded reasoning, which the paper has not: it assumes scenes of separate things whose places matter."""

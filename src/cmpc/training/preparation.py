@@ -1,0 +1,230 @@
+"""Gets a training ready: data, devices, network, loss and optimiser, and where the last run stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from torch.utils.data import DataLoader, Sampler
+
+from cmpc.data.dataset import ReferringImages, collate
+from cmpc.data.device_transforms import CollatePhotos
+from cmpc.data.sampler import PassSampler, StepSampler, Visit
+from cmpc.devices import channels_last_pays, expressions_at_once
+from cmpc.models.build import build_network
+from cmpc.models.config import CMPCConfig, GroundedConfig, ModelConfig
+from cmpc.models.network import ReferringNetwork
+from cmpc.training.checkpoints import RunFolder
+from cmpc.training.compilation import check_compiler, compile_parts
+from cmpc.training.fabric import make_fabric, use_deterministic_algorithms
+from cmpc.training.inputs import Inputs, load_initial_weights, read_inputs
+from cmpc.training.loading import loading, make_loader
+from cmpc.training.losses import Loss, ModernLoss, PaperLoss
+from cmpc.training.objective import Objective
+from cmpc.training.optimizers import freeze_backbone, modern_optimizer, paper_optimizer
+from cmpc.training.options import Plan, TrainingOptions
+from cmpc.training.progress import Meters
+from cmpc.training.run import Run
+from cmpc.training.run_settings import check_same_run, run_settings
+from cmpc.training.schedule import PolynomialDecay, Schedule, WarmupCosine
+from cmpc.training.synchronised_norm import synchronise_batch_norms
+from cmpc.training.validation import ValidationScores, validate
+
+PAPER_WEIGHT_DECAY = 5e-4
+WARMUP = 0.05
+GROUNDING_WEIGHT = 0.2
+CLIP_NORM = 5.0
+
+
+def prepare(options: TrainingOptions) -> Run:
+    """Gets a training ready, to begin or to go on. Nothing is written before everything is known to be in order.
+
+    Raises:
+        UsageError: options contradict each other, or the run's folder does not fit them.
+        UserError: data are missing or damaged.
+    """
+    plan = Plan.of(options)
+    folder = RunFolder(options.out)
+    before = folder.check(resume=options.resume)
+    if before is not None and options.precision == "auto":  # trying the device out again might end otherwise
+        options = replace(options, precision=before.get("options", {}).get("precision", "auto"))
+    inputs = read_inputs(options, plan)
+    steps = plan.total_steps(len(inputs.training_set.order))
+    fabric, precision = _devices(options, plan, inputs.config)
+    settings = run_settings(
+        options, network=inputs.config, fingerprint=inputs.fingerprint, **vars(plan), precision=precision
+    )
+    if before is not None:
+        check_same_run(before, settings, options, options.out)
+    model = _network(options, inputs)
+    fabric.launch()
+    if fabric.is_global_zero:
+        if before is None:
+            folder.begin(settings)
+        folder.recover()
+    fabric.barrier()
+    if not folder.last.exists():
+        load_initial_weights(model, options)
+    _ready_for_devices(model, options, fabric)
+    loss, schedule, optimizer = _recipe(options, plan, model, steps)
+    objective = _objective(options, model, loss, fabric)
+    state = folder.load_last(model, optimizer)
+    wrapped, wrapped_optimizer = fabric.setup(objective, optimizer)
+    meters = Meters(objective.terms, fabric.device)
+    meters.restore(state.sums)
+    return Run(
+        folder=folder,
+        model=model,
+        vocabulary=inputs.vocabulary,
+        fabric=fabric,
+        objective=wrapped,
+        optimizer=optimizer,
+        wrapped_optimizer=wrapped_optimizer,
+        schedule=schedule,
+        clip_norm=CLIP_NORM if options.recipe == "modern" else None,
+        state=state,
+        meters=meters,
+        batches=_batches(options, plan, inputs, fabric, range(state.step, steps)),
+        validate=_validation(options, plan, inputs, fabric, objective),
+        steps=steps,
+        batch_images=plan.batch_images,
+        epoch_images=len(inputs.training_set.order),
+        seed=options.seed,
+        validate_every=options.validate_every,
+        save_every=options.save_every,
+        log_every=options.log_every,
+        notes=_notes(options, plan, inputs, model, steps, fabric, precision),
+    )
+
+
+def _devices(options: TrainingOptions, plan: Plan, config: ModelConfig) -> tuple[Fabric, str]:
+    """Devices and precision; nothing is started yet."""
+    # Without word-type gating nothing reaches the classifier of word types.
+    all_train = not isinstance(config.network, CMPCConfig) or config.network.word_type_gating
+    fabric, precision = make_fabric(
+        accelerator=options.accelerator,
+        devices=options.devices,
+        nodes=options.nodes,
+        strategy=options.strategy,
+        precision="32" if options.precision == "auto" and options.recipe == "paper" else options.precision,
+        batch_images=plan.batch_images,
+        all_train=all_train,
+    )
+    if options.deterministic and fabric.device.type == "cuda":
+        use_deterministic_algorithms()
+    if options.compile:
+        check_compiler(fabric.device)
+    return fabric, precision
+
+
+def _network(options: TrainingOptions, inputs: Inputs) -> ReferringNetwork:
+    """The network with random weights and the given embeddings; what is not to train does not."""
+    torch.manual_seed(options.seed)
+    model = build_network(inputs.config)
+    if inputs.embeddings is not None:
+        with torch.no_grad():
+            model.language.embedding.weight.copy_(torch.from_numpy(inputs.embeddings))
+    freeze_backbone(model, tune=options.tune_backbone, freeze=options.freeze_backbone)
+    return model
+
+
+def _ready_for_devices(model: ReferringNetwork, options: TrainingOptions, fabric: Fabric) -> None:
+    if fabric.world_size > 1:
+        synchronise_batch_norms(model)
+    if channels_last_pays(fabric.device):
+        model.backbone.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if options.compile:
+        compile_parts(model)
+
+
+def _recipe(
+    options: TrainingOptions, plan: Plan, model: ReferringNetwork, steps: int
+) -> tuple[Loss, Schedule, torch.optim.Optimizer]:
+    """Loss, learning rates and optimiser of ``--recipe``."""
+    rate = plan.learning_rate
+    if options.recipe == "paper":
+        return PaperLoss(model.side_names), PolynomialDecay(rate), paper_optimizer(model, learning_rate=rate)
+    grounding_weight = GROUNDING_WEIGHT if isinstance(model.config.network, GroundedConfig) else 0.0
+    return (
+        ModernLoss(model.side_names, grounding_weight=grounding_weight),
+        WarmupCosine(rate, steps=steps, warmup=max(1, round(WARMUP * steps))),
+        modern_optimizer(model, learning_rate=rate),
+    )
+
+
+def _objective(options: TrainingOptions, model: ReferringNetwork, loss: Loss, fabric: Fabric) -> Objective:
+    # Pieces form their gradients where DDP does not expect them.
+    alone = fabric.world_size == 1 and options.strategy != "ddp"
+    return Objective(
+        model,
+        loss,
+        weight_decay=PAPER_WEIGHT_DECAY if options.recipe == "paper" else 0.0,
+        device_count=fabric.world_size,
+        expressions_at_once=expressions_at_once(model.config, fabric.device) if alone else None,
+    )
+
+
+def _batches(
+    options: TrainingOptions, plan: Plan, inputs: Inputs, fabric: Fabric, steps: range
+) -> Callable[[], AbstractContextManager[Any]]:
+    sampler = StepSampler(
+        inputs.training_set.order,
+        batch=plan.batch_images,
+        start=steps.start,
+        stop=steps.stop,
+        device_rank=fabric.global_rank,
+        device_count=fabric.world_size,
+    )
+    return partial(loading, _loader(inputs.training_set, sampler, options))
+
+
+def _loader(dataset: ReferringImages, sampler: Sampler[list[Visit]], options: TrainingOptions) -> DataLoader[Any]:
+    join = collate if dataset.render else CollatePhotos(dataset.image)
+    return make_loader(dataset, sampler, collate=join, workers=options.workers)
+
+
+def _validation(
+    options: TrainingOptions, plan: Plan, inputs: Inputs, fabric: Fabric, objective: Objective
+) -> Callable[[], ValidationScores] | None:
+    if inputs.validation_set is None:
+        return None
+    sampler = PassSampler(
+        inputs.validation_set.order,
+        batch=max(1, plan.batch_images // fabric.world_size),
+        device_rank=fabric.global_rank,
+        device_count=fabric.world_size,
+    )
+    batches = _loader(inputs.validation_set, sampler, options)
+
+    def scores() -> ValidationScores:
+        with loading(batches) as loaded:
+            return validate(objective, loaded, fabric)
+
+    return scores
+
+
+def _notes(
+    options: TrainingOptions,
+    plan: Plan,
+    inputs: Inputs,
+    model: ReferringNetwork,
+    steps: int,
+    fabric: Fabric,
+    precision: str,
+) -> list[str]:
+    parameters = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+    expressions = sum(inputs.training_set.order.expressions)
+    computing = f"{precision}, compiled" if options.compile else precision
+    notes = [
+        f"{parameters / 1e6:.1f} M parameters learn from {expressions:,} expressions on "
+        f"{len(inputs.training_set):,} images: {steps:,} steps of {plan.batch_images} images, recipe {options.recipe}, "
+        f"{fabric.world_size} x {fabric.device.type}, {computing}"
+    ]
+    if isinstance(inputs.config.network, GroundedConfig) and not inputs.training_set.has_grounding:
+        notes.append("Nothing says what words speak about, so where they look is learned from the masks alone.")
+    return notes

@@ -1,0 +1,1 @@
+"""Learning to see before there are words: attributes and objects of the scenes of Blocks."""
