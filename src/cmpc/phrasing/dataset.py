@@ -1,0 +1,250 @@
+"""Makes a prepared dataset of instances that have masks but no expressions."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from random import Random
+
+import numpy as np
+from PIL import Image
+
+from cmpc.data.images import image_size, read_image
+from cmpc.data.masks import decode_mask
+from cmpc.data.schema import GroundedWords, ReferredObject
+from cmpc.data.sources.collection import Track, existing_files, find_image_folder, no_progress
+from cmpc.errors import UserError
+from cmpc.phrasing.annotations import AnnotatedPhoto, Annotation, Faults, read_photos
+from cmpc.phrasing.expressions import describe
+from cmpc.phrasing.geometry import Instance, scene_of
+from cmpc.phrasing.meaning import GroundedExpression
+
+USUAL_IMAGE_FOLDERS = ("train2014", "val2014", "train2017", "val2017", "images")
+
+
+@dataclass(frozen=True, slots=True)
+class PhraseSettings:
+    """What to say of whom."""
+
+    per_object: int = 5
+    """Expressions for each object; fewer where not so many can be said."""
+    seed: int = 0
+    """Another seed gives other expressions."""
+    targets: tuple[str, ...] = ("exact",)
+    """Qualities of masks that may be targets; the others count as context only."""
+    smallest: float = 0.005
+    """Share of the photo from which an object is large enough to be a target."""
+
+
+@dataclass
+class Phrases:
+    """The rows of a dataset, and an account of them."""
+
+    rows: dict[str, list[ReferredObject]]
+    """Split -> rows."""
+    image_folder: Path
+    """The folder in which the photos were found."""
+    faults: Faults
+    """What was left out because it is broken."""
+    missing_images: list[str] = field(default_factory=list)
+    """Photos that were left out because their files are missing."""
+    boxes: int = 0
+    """Annotations with a box only, which count as context."""
+    silent: int = 0
+    """Possible targets of which nothing could be said that fits them alone."""
+
+
+def make_phrases(
+    files: Mapping[str, Path],
+    images: Path,
+    settings: PhraseSettings,
+    *,
+    skip_broken: bool = False,
+    track: Track = no_progress,
+) -> Phrases:
+    """Reads instances and makes expressions for them.
+
+    Args:
+        files: split -> file in the format of COCO's ``instances_*.json``.
+        images: the folder that holds the photos, or the one above it.
+        settings: what to say of whom.
+        skip_broken: leave out what is broken instead of refusing.
+        track: shows progress.
+
+    Raises:
+        UserError: a file cannot be used, something is broken, or no expression was found.
+    """
+    faults = Faults()
+    photos = {split: list(read_photos(path, faults)) for split, path in files.items()}
+    folder = _find_photos(images, photos)
+    names = [photo.file for listed in photos.values() for photo in listed]
+    present = existing_files(folder, names)
+    found = Phrases({}, folder, faults, sorted(set(names) - present))
+    for name in found.missing_images:
+        faults.add(f"photos that are missing in {folder}", name)
+    for split, listed in photos.items():
+        checked = track(listed, f"checking the photos of {split}", len(listed))
+        photos[split] = [photo for photo in checked if photo.file in present and _fits(photo, folder, faults)]
+    if not skip_broken:
+        faults.check()
+    for split, listed in photos.items():
+        found.rows[split] = []
+        for photo in track(listed, f"phrasing {split}", len(listed)):
+            found.rows[split] += _rows(photo, split, settings, found)
+    if not skip_broken:
+        faults.check()
+    if not any(found.rows.values()):
+        raise UserError(_empty_message(photos, settings, found))
+    return found
+
+
+def _find_photos(images: Path, photos: dict[str, list[AnnotatedPhoto]]) -> Path:
+    """The folder that holds the photos; where each split has one of its own, the given one, and files are named so."""
+    folders = {}
+    for split, listed in photos.items():
+        usual = sorted(USUAL_IMAGE_FOLDERS, key=lambda name: not name.startswith(split))  # where both fit, its own
+        folders[split] = find_image_folder(images, usual, [photo.file for photo in listed])
+    if len(set(folders.values())) == 1:
+        return folders.popitem()[1]
+    for split, folder in folders.items():
+        if folder != images:
+            photos[split] = [replace(photo, file=f"{folder.name}/{photo.file}") for photo in photos[split]]
+    return images
+
+
+def _fits(photo: AnnotatedPhoto, folder: Path, faults: Faults) -> bool:
+    """Whether a photo has the size that its annotations were made for."""
+    path = folder / photo.file
+    try:
+        size = image_size(path)
+    except UserError as error:
+        faults.add("photos that cannot be read", str(error).removesuffix("."))
+        return False
+    if size == (photo.height, photo.width):
+        return True
+    sizes = f"{photo.file} is {size[1]} x {size[0]} pixels, its annotations {photo.width} x {photo.height}"
+    if size == (photo.width, photo.height) and _is_turned(path):
+        faults.add("photos that are turned by their EXIF orientation, as their annotations are not", sizes)
+    else:
+        faults.add("photos of another size than their annotations", sizes)
+    return False
+
+
+def _is_turned(path: Path) -> bool:
+    """Whether a photo's EXIF orientation exchanges its sides."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(io.BytesIO(path.read_bytes())) as image:
+                return image.getexif().get(0x0112) in (5, 6, 7, 8)
+    except (OSError, ValueError, SyntaxError):
+        return False
+
+
+def _rows(photo: AnnotatedPhoto, split: str, settings: PhraseSettings, found: Phrases) -> list[ReferredObject]:
+    """The rows of a photo, one for each target of which something can be said."""
+    found.boxes += sum(one.rle is None and one.box is not None and not one.is_crowd for one in photo.annotations)
+    masks = [
+        None if one.rle is None or one.is_crowd else decode_mask(one.rle, photo.height, photo.width)
+        for one in photo.annotations
+    ]
+    least = settings.smallest * photo.height * photo.width
+    targets = [
+        number
+        for number, (one, mask) in enumerate(zip(photo.annotations, masks, strict=True))
+        if mask is not None and one.quality in settings.targets and np.count_nonzero(mask) >= least
+    ]
+    if not targets:
+        return []
+    try:
+        pixels = read_image(found.image_folder / photo.file)
+    except UserError as error:
+        found.faults.add("photos that cannot be read", str(error).removesuffix("."))
+        return []
+    instances = [
+        Instance(one.kind, mask, one.box, one.quality, one.is_crowd, one.is_part)
+        for one, mask in zip(photo.annotations, masks, strict=True)
+    ]
+    scene = scene_of(instances, photo.annotated, height=photo.height, width=photo.width, image=pixels)
+    rng = Random(f"{settings.seed} {split} {photo.id}")
+    said: dict[int, list[GroundedExpression]] = {target: [] for target in targets}
+    for expression in describe(scene, rng, wanted=settings.per_object, targets=targets):
+        said[expression.target].append(expression)
+    found.silent += sum(not expressions for expressions in said.values())
+    unions: dict[tuple[int, ...], str | None] = {}
+    return [_row(photo, target, expressions, unions) for target, expressions in said.items() if expressions]
+
+
+def _row(
+    photo: AnnotatedPhoto,
+    target: int,
+    expressions: Sequence[GroundedExpression],
+    unions: dict[tuple[int, ...], str | None],
+) -> ReferredObject:
+    annotation = photo.annotations[target]
+    assert annotation.rle is not None, "targets have masks"
+    assert annotation.box is not None, "targets have boxes"
+    return ReferredObject(
+        ref_id=str(annotation.id),
+        image_id=photo.id,
+        image=photo.file,
+        height=photo.height,
+        width=photo.width,
+        rle=annotation.rle,
+        box=annotation.box,
+        category=annotation.kind,
+        expressions=tuple(one.text for one in expressions),
+        groups=tuple(one.family for one in expressions),
+        word_types=tuple(one.word_types for one in expressions),
+        grounding=tuple(_grounding(one, photo, unions) for one in expressions),
+    )
+
+
+def _grounding(
+    expression: GroundedExpression, photo: AnnotatedPhoto, unions: dict[tuple[int, ...], str | None]
+) -> tuple[GroundedWords, ...]:
+    """What the words speak about, as a table holds it; words about things without masks are left out."""
+    together: dict[tuple[int, ...], list[int]] = {}
+    for position, things in enumerate(expression.grounding):
+        if things:
+            together.setdefault(things, []).append(position)
+    grounded = []
+    for things, positions in together.items():
+        if things not in unions:
+            unions[things] = _union([photo.annotations[thing] for thing in things], photo)
+        rle = unions[things]
+        if rle is not None:
+            grounded.append(GroundedWords(rle, tuple(positions)))
+    return tuple(grounded)
+
+
+def _union(annotations: Sequence[Annotation], photo: AnnotatedPhoto) -> str | None:
+    """The mask of several things together; None where one has none."""
+    from pycocotools import mask as coco_mask
+
+    rles = [one.rle for one in annotations if one.rle is not None]
+    if len(rles) < len(annotations):
+        return None
+    if len(rles) == 1:
+        return rles[0]
+    size = [photo.height, photo.width]
+    merged = coco_mask.merge([{"size": size, "counts": rle.encode("ascii")} for rle in rles])
+    text: str = merged["counts"].decode("ascii")
+    return text
+
+
+def _empty_message(photos: Mapping[str, Sequence[AnnotatedPhoto]], settings: PhraseSettings, found: Phrases) -> str:
+    annotations = [one for listed in photos.values() for photo in listed for one in photo.annotations]
+    usable = sum(one.rle is not None and not one.is_crowd for one in annotations)
+    qualities = Counter(one.quality for one in annotations)
+    held = ", ".join(f"{count:,} {quality}" for quality, count in qualities.items()) or "none"
+    total, wanted = sum(map(len, photos.values())), " or ".join(settings.targets)
+    return (
+        f"no expression could be made: of {len(annotations):,} annotations (quality: {held}) in {total:,} photos "
+        f"{usable:,} have a mask, and none of them is {wanted}, at least {settings.smallest:g} of its photo and "
+        f"tellable from the others ({found.silent:,} are not)."
+    )
