@@ -156,5 +156,5 @@ class TorchEngine:
         tokens = inputs["tokens"]
         first = torch.zeros(len(tokens), dtype=torch.int64, device=tokens.device)
         words = self._running.encode_expression(tokens)
-        output = self._running.comprehend(self.image_features(features), words, first)
-        return {"logits": output.logits, "word_types": output.word_types}
+        logits = self._running.answer(self.image_features(features), words, first)
+        return {"logits": logits, "word_types": words.word_types}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -191,10 +191,16 @@ class ReferringNetwork(nn.Module):
                 f"got {tuple(image_index.shape)}"
             )
         context = Context(images, expressions, image_index)
-        levels = self.comprehend_levels(context)
-        decoded = self.decode(self.merge(levels, context), context)
+        levels = dict(self.comprehend_levels(context))
+        decoded = self.decode(self.merge({level: maps.fused for level, maps in levels.items()}, context), context)
         logits = self.upsample(decoded.scores, images.size)
         return SegmentationOutput(logits, decoded, expressions, levels, images.grid)
+
+    def answer(self, images: ImageFeatures, expressions: ExpressionFeatures, image_index: Tensor) -> Tensor:
+        """The logits of ``comprehend`` alone, (E, H, W): maps are let go as soon as they were used."""
+        context = Context(images, expressions, image_index)
+        fused = {level: maps.fused for level, maps in self.comprehend_levels(context)}
+        return self.upsample(self.decode(self.merge(fused, context), context).scores, images.size)
 
     def forward(self, images: Tensor, tokens: Tensor, image_index: Tensor) -> SegmentationOutput:
         """All three steps: images (B, 3, H, W), tokens (E, N), image_index (E,)."""
@@ -212,12 +218,12 @@ class ReferringNetwork(nn.Module):
         """As ``encode_expression``."""
 
     @abstractmethod
-    def comprehend_levels(self, context: Context) -> dict[str, LevelMaps]:
-        """What happens on each level; empty for a network without such stages."""
+    def comprehend_levels(self, context: Context) -> Iterator[tuple[str, LevelMaps]]:
+        """What happens on each level, one after the other; nothing for a network without such stages."""
 
     @abstractmethod
-    def merge(self, levels: dict[str, LevelMaps], context: Context) -> Tensor:
-        """The map in which all levels come together, (E, S, F)."""
+    def merge(self, levels: dict[str, Tensor], context: Context) -> Tensor:
+        """The map in which all levels, (E, S, F) each, come together: (E, S, F)."""
 
     def decode(self, fused: Tensor, context: Context) -> Decoded:
         """From that map, (E, S, F), to scores: (E, h, w), or (E, 2H', 2W') where there is a refinement."""

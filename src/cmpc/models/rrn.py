@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -69,11 +71,11 @@ class RRN(ReferringNetwork):
             necessary=sentence,
         )
 
-    def comprehend_levels(self, context: Context) -> dict[str, LevelMaps]:
-        """None: the words enter but once."""
-        return {}
+    def comprehend_levels(self, context: Context) -> Iterator[tuple[str, LevelMaps]]:
+        """Nothing: the words enter but once."""
+        return iter(())
 
-    def merge(self, levels: dict[str, LevelMaps], context: Context) -> Tensor:
+    def merge(self, levels: dict[str, Tensor], context: Context) -> Tensor:
         """The sentence is added to what c5 gives, and the levels refine that."""
         sentence = self.fusion.project.part(1, context.expressions.necessary[:, None])  # (E, 1, F)
         fused = F.relu(context.seen("fused") + sentence)

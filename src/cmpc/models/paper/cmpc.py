@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import cast
 
 from torch import Tensor, nn
@@ -143,9 +143,10 @@ class CMPC(ReferringNetwork):
         """As ``ReferringNetwork.read``."""
         return self.language(tokens)
 
-    def comprehend_levels(self, context: Context) -> dict[str, LevelMaps]:
+    def comprehend_levels(self, context: Context) -> Iterator[tuple[str, LevelMaps]]:
         """Entity perception and relation-aware reasoning on each level."""
-        return {level: self._comprehend_level(level, context) for level in LEVELS}
+        for level in LEVELS:
+            yield level, self._comprehend_level(level, context)
 
     def _comprehend_level(self, level: str, context: Context) -> LevelMaps:
         names = [name.removeprefix(f"{level}_") for name in context.images.maps if name.startswith(f"{level}_")]
@@ -154,13 +155,12 @@ class CMPC(ReferringNetwork):
         maps: LevelMaps = self._level(level)(seen, visual, context)
         return maps
 
-    def merge(self, levels: dict[str, LevelMaps], context: Context) -> Tensor:
+    def merge(self, levels: dict[str, Tensor], context: Context) -> Tensor:
         """Text-guided feature exchange, then the ConvLSTM over the levels."""
-        exchanged = {level: maps.fused for level, maps in levels.items()}
-        necessary = context.expressions.necessary.to(exchanged["c3"].dtype)
+        necessary = context.expressions.necessary.to(levels["c3"].dtype)
         for exchange in self.exchange:
-            exchanged = exchange(exchanged, necessary)
-        in_order = [exchanged[level] for level in LEVELS]
+            levels = exchange(levels, necessary)
+        in_order = [levels[level] for level in LEVELS]
         if self.conv_lstm is None:
             return in_order[0] + in_order[1] + in_order[2]
         return self.conv_lstm(in_order, context.grid)
