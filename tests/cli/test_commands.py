@@ -32,6 +32,18 @@ def test_unknown_commands_and_options_exit_with_2(capsys: pytest.CaptureFixture[
     assert main(["segment", "--wings", "2"]) == 2
 
 
+@pytest.mark.parametrize("command", ["train", "ablate", "pretrain"])
+def test_parts_of_a_network_that_do_not_go_together_are_one_sentence(
+    command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--data", "data", "--out", str(tmp_path / "out"), "--preset", "paper", "--network.refinement-channels"]
+    assert main([command, *arguments, "8"]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"cmpc {command}: these options do not go together: refinement_channels needs a map of")
+    assert error.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
 def test_help_imports_nothing_heavy() -> None:
     program = (
         "import sys; from cmpc.cli import main; main(['--help']); "

@@ -56,8 +56,11 @@ def parse(name: str, arguments: Sequence[str]) -> Any:
 
     Raises:
         SystemExit: the arguments are wrong, or help was asked for.
+        UsageError: the parts of a network that they ask for do not go together.
     """
     import tyro
+
+    from cmpc.errors import UsageError
 
     module = _module(name)
     # What may be None is so by default: nobody need type the word, and an optional bool becomes a pair of flags.
@@ -65,7 +68,10 @@ def parse(name: str, arguments: Sequence[str]) -> Any:
     options: dict[str, Any] = {"args": arguments, "prog": f"cmpc {name}", "config": config}
     if hasattr(module, "defaults"):  # which some of the arguments decide
         options["default"] = module.defaults(arguments)
-    return tyro.cli(module.Options, description=module.__doc__, **options)
+    try:
+        return tyro.cli(module.Options, description=module.__doc__, **options)
+    except ValueError as error:  # a rule between the parts of a configuration
+        raise UsageError(f"these options do not go together: {error}.") from None
 
 
 def _module(name: str) -> ModuleType:
