@@ -5,16 +5,50 @@ Their weights have the shapes of 1x1 and 3x3 convolutions, as checkpoints hold t
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 
-class CellProduct(nn.Conv2d):
-    """A 1x1 convolution over a concatenation that is never formed: ``W [a; b] = W_a a + W_b b``.
+class ConcatenatedProduct(ABC):
+    """A product with a concatenation that is never formed: ``W [a; b] = W_a a + W_b b``.
 
     Parts that are alike in all cells, as a sentence is, or for all expressions, as an image is, are multiplied once.
     """
+
+    def forward(self, *parts: Tensor | None, group: int = 0) -> Tensor:
+        """The sum over the parts, with the bias.
+
+        Args:
+            parts: (..., S, I) each, the first of the concatenation; None or left out: without that one.
+            group: which of the groups of outputs.
+
+        Returns:
+            (..., S, O)
+        """
+        total: Tensor | None = None
+        for number in reversed(range(len(parts))):  # the last are the smallest: they are added up before they spread
+            cells = parts[number]
+            if cells is not None and total is None:
+                total = self.multiply(number, cells, group, with_bias=True)
+            elif cells is not None and total is not None:
+                total = self.part(number, cells, group=group) + total
+        assert total is not None, "a product needs at least one part"
+        return total
+
+    def part(self, number: int, cells: Tensor, *, group: int = 0) -> Tensor:
+        """What one part of the concatenation gives, without the bias: (..., S, I) -> (..., S, O)."""
+        return self.multiply(number, cells, group, with_bias=False)
+
+    @abstractmethod
+    def multiply(self, number: int, cells: Tensor, group: int, *, with_bias: bool) -> Tensor:
+        """One part times its weights, in a group of outputs: (..., S, I) -> (..., S, O)."""
+
+
+class CellProduct(ConcatenatedProduct, nn.Conv2d):
+    """A 1x1 convolution over a concatenation."""
 
     def __init__(self, *inputs: int, outputs: int, groups_of_outputs: int = 1, bias: bool = True) -> None:
         """
@@ -28,36 +62,13 @@ class CellProduct(nn.Conv2d):
         self.inputs = inputs
         self.outputs = outputs
 
-    def forward(self, *parts: Tensor | None, group: int = 0) -> Tensor:
-        """The sum over the parts, with the bias.
-
-        Args:
-            parts: (..., S, I) each, the first of the concatenation; None or left out: without that one.
-            group: which of the groups of outputs.
-
-        Returns:
-            (..., S, O)
-        """
-        bias = None if self.bias is None else self._rows(self.bias, group)
-        total: Tensor | None = None
-        for number in reversed(range(len(parts))):  # the last are the smallest: they are added up before they spread
-            cells = parts[number]
-            if cells is None:
-                continue
-            if total is None:
-                total = F.linear(cells.to(self.weight.dtype), self._columns(number, group), bias)
-            else:
-                total = self.part(number, cells, group=group) + total
-        assert total is not None, "a product needs at least one part"
-        return total
-
-    def part(self, number: int, cells: Tensor, *, group: int = 0) -> Tensor:
-        """What one part of the concatenation gives, without the bias: (..., S, I) -> (..., S, O)."""
-        return F.linear(cells.to(self.weight.dtype), self._columns(number, group))
-
-    def _columns(self, number: int, group: int) -> Tensor:
-        rows = self._rows(self.weight.flatten(1), group)
-        return rows if len(self.inputs) == 1 else rows.split(self.inputs, dim=1)[number]
+    def multiply(self, number: int, cells: Tensor, group: int, *, with_bias: bool) -> Tensor:
+        """As ``ConcatenatedProduct.multiply``."""
+        columns = self._rows(self.weight.flatten(1), group)
+        if len(self.inputs) > 1:
+            columns = columns.split(self.inputs, dim=1)[number]
+        bias = self._rows(self.bias, group) if with_bias and self.bias is not None else None
+        return F.linear(cells.to(self.weight.dtype), columns, bias)
 
     def _rows(self, values: Tensor, group: int) -> Tensor:
         return values if len(values) == self.outputs else values.split(self.outputs)[group]

@@ -93,7 +93,7 @@ class PackedProduct(DividedProduct):
         return packed
 
     @staticmethod
-    def multiply(cells: Tensor, block: Tensor, bias: Tensor | None) -> Tensor:
+    def linear(cells: Tensor, block: Tensor, bias: Tensor | None) -> Tensor:
         """As that of ``DividedProduct``."""
         result: Tensor = torch.ops.mkldnn._linear_pointwise(cells, block, bias, "none", [], "")
         return result

@@ -7,10 +7,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cmpc.engines.passes.folding import frozen
-from cmpc.models.cells import CellKeys, CellProduct
+from cmpc.models.cells import CellKeys, CellProduct, ConcatenatedProduct
 
 
-class DividedProduct(nn.Module):
+class DividedProduct(ConcatenatedProduct, nn.Module):
     """``CellProduct``, whose weights are divided once instead of in each call."""
 
     def __init__(self, product: CellProduct) -> None:
@@ -25,32 +25,18 @@ class DividedProduct(nn.Module):
         # Copies, with which the file that weights and bias are mapped from need not stay in memory.
         self.biases = nn.ParameterList(frozen(bias.detach().clone()) for bias in biases)
 
-    def forward(self, *parts: Tensor | None, group: int = 0) -> Tensor:
-        """As that of ``CellProduct``."""
-        total: Tensor | None = None
-        for number in reversed(range(len(parts))):
-            cells = parts[number]
-            if cells is not None and total is None:
-                total = self._product(number, cells, group, self.biases[group] if len(self.biases) else None)
-            elif cells is not None and total is not None:
-                total = self._product(number, cells, group, None) + total
-        assert total is not None, "a product needs at least one part"
-        return total
-
-    def part(self, number: int, cells: Tensor, *, group: int = 0) -> Tensor:
-        """As that of ``CellProduct``."""
-        return self._product(number, cells, group, None)
-
-    def _product(self, number: int, cells: Tensor, group: int, bias: Tensor | None) -> Tensor:
-        return self.multiply(cells.to(self.dtype), self.blocks[group * self.parts + number], bias)
+    def multiply(self, number: int, cells: Tensor, group: int, *, with_bias: bool) -> Tensor:
+        """As ``ConcatenatedProduct.multiply``."""
+        bias = self.biases[group] if with_bias and len(self.biases) else None
+        return self.linear(cells.to(self.dtype), self.blocks[group * self.parts + number], bias)
 
     @staticmethod
     def prepared(block: Tensor) -> Tensor:
-        """A block of the weights, (O, I), as ``multiply`` takes it."""
+        """A block of the weights, (O, I), as ``linear`` takes it."""
         return block.contiguous()
 
     @staticmethod
-    def multiply(cells: Tensor, block: Tensor, bias: Tensor | None) -> Tensor:
+    def linear(cells: Tensor, block: Tensor, bias: Tensor | None) -> Tensor:
         """(..., I) -> (..., O)."""
         return F.linear(cells, block, bias)
 
