@@ -9,15 +9,13 @@ printed, so that any part can be run by hand.
 from __future__ import annotations
 
 import argparse
-import csv
 import json
-import os
-import platform
 import sys
-from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
+
+from recipe_steps import Stage, command, hours, machine, percent, save, scores_of
 
 FAMILIES = ("entity", "attribute", "location", "relation", "chain", "comparison", "negation")
 SPLITS = ("val", "test", "test_unseen")
@@ -25,16 +23,6 @@ IMAGES = 40_000
 """Images to learn from; each other split has a twentieth."""
 EXAMPLES = 4
 EXAMPLE_SIZE = 384
-
-
-@dataclass(frozen=True)
-class Stage:
-    """A part of the training, which goes on from the one before it."""
-
-    command: Literal["pretrain", "train"]
-    """Of cmpc: ``pretrain`` learns to see, ``train`` learns from the expressions."""
-    settings: str
-    """Its options."""
 
 
 NETWORK = "--preset grounded --network.exchange-rounds 0 --network.no-conv-lstm"
@@ -115,16 +103,6 @@ def last_model(work: Path) -> Path:
     return work / list(STAGES)[-1] / "last"
 
 
-def save(model: Path, out: Path, card: str | None) -> None:
-    """Writes a model with its weights in half precision."""
-    import torch
-
-    from cmpc.model_folder import load_model_folder, save_model_folder
-
-    loaded = load_model_folder(model)
-    save_model_folder(out, loaded.model, loaded.vocabulary, card, dtype=torch.float16)
-
-
 def test(work: Path, model: Path, split: str) -> dict[str, Any]:
     """The report of a split."""
     report = work / f"report-{split}"
@@ -132,15 +110,6 @@ def test(work: Path, model: Path, split: str) -> dict[str, Any]:
         resume = ("--resume",) if report.exists() else ()
         command("evaluate", "--data", work / "blocks", "--split", split, "--model", model, "--out", report, *resume)
     return dict(json.loads((report / "report.json").read_text(encoding="utf-8")))
-
-
-def command(name: str, *arguments: str | Path) -> None:
-    """Runs a command of cmpc, and ends with it if it fails."""
-    from cmpc.cli import main as run
-
-    print(f"\n$ cmpc {name} {' '.join(map(str, arguments))}", flush=True)
-    if status := run([name, *map(str, arguments)]):
-        sys.exit(status)
 
 
 def write_examples(folder: Path) -> None:
@@ -190,7 +159,8 @@ program offline, to test the explanations and to start from. Its words are those
 {stages}
 ```
 
-They took {hours(work)} hours on {machine()}, PyTorch {version("torch").split("+")[0]}. Rendering is not counted.
+They took {hours([work / name for name in STAGES])} hours on {machine()}, PyTorch {version("torch").split("+")[0]}.
+Rendering is not counted.
 Weights are stored in half precision; the figures below are of what is stored.
 
 ## Results
@@ -209,46 +179,11 @@ def results(reports: dict[str, dict[str, Any]]) -> str:
     """Markdown table: a row for each split and figure, a column for each family."""
     lines = [f"| | all | {' | '.join(FAMILIES)} |", "| --- |" + " --- |" * (len(FAMILIES) + 1)]
     for split, report in reports.items():
-        scores = _scores(report)
+        scores = scores_of(report)
         for figure in ("overall IoU", "mean IoU", "precision@0.5"):
-            cells = " | ".join(f"{100 * scores[family][figure]:.1f}" for family in ("all", *FAMILIES))
+            cells = " | ".join(percent(scores[family][figure]) for family in ("all", *FAMILIES))
             lines.append(f"| {split}, {figure} | {cells} |")
     return "\n".join(lines)
-
-
-def _scores(report: dict[str, Any]) -> dict[str, dict[str, float]]:
-    table = report["tables"]["without_crf"]
-    return {
-        name: {
-            "overall IoU": score["overall_iou"],
-            "mean IoU": score["mean_iou"],
-            "precision@0.5": score["precision"]["0.5"],
-        }
-        for name, score in {"all": table["all"], **table["groups"]}.items()
-    }
-
-
-def machine() -> str:
-    """What computed: the GPU, or kind and number of the cores."""
-    import torch
-
-    if torch.cuda.is_available():
-        return f"one {torch.cuda.get_device_name()}"
-    name = platform.processor() or platform.machine()
-    information = Path("/proc/cpuinfo")
-    if information.exists():
-        lines = information.read_text(encoding="utf-8").splitlines()
-        name = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), name)
-    return f"{os.cpu_count()} cores of an {name}, no GPU"
-
-
-def hours(work: Path) -> str:
-    """Hours that each stage took."""
-    spent = []
-    for name in STAGES:
-        with (work / name / "training.csv").open(encoding="utf-8") as file:
-            spent.append(float([row["seconds"] for row in csv.DictReader(file)][-1]) / 3600)
-    return ", ".join(f"{value:.1f}" for value in spent[:-1]) + f" and {spent[-1]:.1f}"
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from cmpc.errors import UserError
 from cmpc.files import atomic_folder
 from cmpc.models.config import ModelConfig
 from cmpc.models.config_upgrade import upgrade
+from cmpc.weights import SHIPPED_MODELS
 
 if TYPE_CHECKING:
     import torch
@@ -24,6 +25,12 @@ WEIGHTS, CONFIG, VOCABULARY, CARD = "model.safetensors", "config.json", "vocabul
 MODEL_FILES = (WEIGHTS, CONFIG, VOCABULARY, CARD)
 EXPORTED_FILES = ("image_encoder.*", "comprehension.*", "example.py")
 """Patterns of what an exported folder has beside the configuration, the vocabulary and the card."""
+
+
+def located(model: str | Path) -> Path:
+    """The folder of that name or, where there is none, that of the model that ships under it."""
+    folder = Path(model)
+    return folder if folder.exists() else SHIPPED_MODELS.get(str(model), folder)
 
 
 @dataclass(frozen=True)
@@ -86,7 +93,7 @@ def load_model_folder(folder: str | Path, device: torch.device | str = "cpu") ->
     Raises:
         UserError: a file is missing or damaged, or the files do not belong together.
     """
-    folder = Path(folder)
+    folder = located(folder)
     check_model_folder(folder)
     config = read_folder_config(folder).network
     vocabulary = read_vocabulary(folder, config)
@@ -109,7 +116,7 @@ def check_model_folder(folder: Path) -> None:
 
 def is_model_folder(path: str | Path) -> bool:
     """Whether there is a folder with a model's configuration."""
-    return (Path(path) / CONFIG).is_file()
+    return (located(path) / CONFIG).is_file()
 
 
 def read_model_config(folder: str | Path) -> ModelConfig:
@@ -137,7 +144,7 @@ def read_folder_config(folder: str | Path) -> FolderConfig:
     Raises:
         UserError: it is missing or damaged, or was written by a newer version.
     """
-    path = Path(folder) / CONFIG
+    path = located(folder) / CONFIG
     if not path.is_file():
         raise _no_model_folder(path.parent, [CONFIG])
     try:

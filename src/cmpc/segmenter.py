@@ -20,9 +20,9 @@ from cmpc.engines.asking import ask, see, to_probability, to_square
 from cmpc.engines.engine import Engine, EngineName, Features, Precision
 from cmpc.engines.loading import load_engine
 from cmpc.errors import UsageError, UserError
-from cmpc.model_folder import write_model_files
+from cmpc.model_folder import located, write_model_files
 from cmpc.models.config import ModelConfig
-from cmpc.weights import SHIPPED_MODEL
+from cmpc.weights import DEFAULT_MODEL
 
 if TYPE_CHECKING:  # PyTorch and the hub's library take longer to import than an exported model to answer
     import torch
@@ -95,7 +95,7 @@ class Segmenter:
             UserError: there is no such model or device, it is damaged, or the engine is not installed.
             UsageError: the name is empty, or the folder is for another engine, precision or device.
         """
-        model = SHIPPED_MODEL if path_or_hub_id is None else path_or_hub_id
+        model = DEFAULT_MODEL if path_or_hub_id is None else path_or_hub_id
         return cls.from_pretrained(model, engine=engine, precision=precision, device=device)
 
     @classmethod
@@ -113,7 +113,7 @@ class Segmenter:
         name = str(path_or_hub_id)
         if not name.strip():
             raise UsageError("the name of the model is empty: give a folder or a name on the hub, or no model at all.")
-        folder = Path(name)
+        folder = located(name)
         if not folder.exists():
             from cmpc import hub
 

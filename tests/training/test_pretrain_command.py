@@ -140,7 +140,9 @@ def test_labels_lie_where_the_blocks_are(blocks: Path) -> None:
 def test_mirrored_step_is_a_step_of_the_mirrored_scene(blocks: Path) -> None:
     torch.manual_seed(0)
     model = build_network(tiny_config(4, "grounded"))
-    objective = VisionObjective(model, None, ("objects",), sizes=(64,), recolour=False).eval()
+    objective = VisionObjective(
+        model, None, ("objects",), attributes=len(ATTRIBUTES), sizes=(64,), recolour=False
+    ).eval()
     batch = batch_of(blocks, 4)
     views = []
     for seed in range(8):
@@ -160,11 +162,11 @@ def test_blocks_are_told_apart_when_each_cell_tells_the_middle_of_its_block(bloc
     cells = F.one_hot(shown.flatten(1)).sum(dim=1)  # of each block
     is_seen = (shown > 0) & (cells.gather(1, shown.flatten(1)).view_as(shown) >= LEAST_CELLS)
     presence = torch.where(is_seen, 20.0, -20.0)[:, None]
-    assert all(are_told_apart(torch.cat([presence, places], dim=1), shown))
+    assert all(are_told_apart(torch.cat([presence, places], dim=1), shown, middle_error=0.025))
     nothing = torch.cat([torch.full_like(presence, -20.0), places], dim=1)
-    assert not any(are_told_apart(nothing, shown))
+    assert not any(are_told_apart(nothing, shown, middle_error=0.025))
     one_place = places.mean(dim=(2, 3), keepdim=True).expand_as(places)
-    assert not any(are_told_apart(torch.cat([presence, one_place], dim=1), shown))
+    assert not any(are_told_apart(torch.cat([presence, one_place], dim=1), shown, middle_error=0.025))
 
 
 def test_recoloured_images_keep_what_is_grey_and_where_edges_are() -> None:

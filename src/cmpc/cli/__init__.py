@@ -19,6 +19,7 @@ COMMANDS: dict[str, str] = {
     "web": "a page to try a model in the browser",
     "explain": "how a model came to its answer, as a picture or as numbers",
     "prepare": "turn a benchmark or your own data into tables",
+    "compose": "make more annotated photos by pasting things into others",
     "phrase": "make referring expressions for instances that have none",
     "vocabulary": "make a vocabulary, and word embeddings for it",
     "pretrain": "teach a model to see, before it learns words",

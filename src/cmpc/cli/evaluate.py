@@ -118,8 +118,9 @@ def _fingerprint_model(folder: Path) -> str:
     """SHA-256 over the files that a model computes with."""
     from cmpc.engines.loading import is_export
     from cmpc.files import fingerprint_files
-    from cmpc.model_folder import CONFIG, VOCABULARY, WEIGHTS
+    from cmpc.model_folder import CONFIG, VOCABULARY, WEIGHTS, located
 
+    folder = located(folder)
     names = [WEIGHTS, CONFIG, VOCABULARY]
     if is_export(folder):
         names = sorted(path.name for path in folder.iterdir() if path.is_file())

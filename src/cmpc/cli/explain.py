@@ -34,7 +34,8 @@ class Options:
     out: Path
     """File to write: picture.png, picture.svg, or picture.json for every map as numbers."""
     model: str | None = None
-    """Folder of the model, or its name on the Hugging Face hub; by default the one that ships, which knows blocks."""
+    """Folder of the model, its name on the Hugging Face hub, or photos or blocks for those that ship; by default
+    photos."""
     levels: tuple[Literal["c3", "c4", "c5"], ...] = ()
     """Levels of the network that get a row of their own in the picture of one photo."""
     spacy_pipeline: str | None = None
@@ -56,7 +57,7 @@ def run(options: Options) -> None:
 
     from cmpc.explanation.files import check_rows, check_suffix, save
     from cmpc.segmenter import Segmenter
-    from cmpc.weights import SHIPPED_MODEL_KNOWS
+    from cmpc.weights import DEFAULT_MODEL_KNOWS
 
     check_suffix(options.out)
     rows = len(photos) * len(expressions)
@@ -65,7 +66,7 @@ def run(options: Options) -> None:
         raise UsageError("--levels and --spacy-pipeline go with one photo and one expression: a sheet has no room.")
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     if options.model is None:
-        console.print(SHIPPED_MODEL_KNOWS, style="yellow")
+        console.print(DEFAULT_MODEL_KNOWS, style="yellow")
     segmenter = Segmenter.load(options.model, device=options.device)
     for expression in expressions:
         warn_of_lost_words(segmenter.query(expression), console)

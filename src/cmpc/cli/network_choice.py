@@ -28,9 +28,10 @@ DECIDED = {
 class SizesChoice:
     """Whose sizes a network has, before its other options change them."""
 
-    preset: Literal["small", "grounded", "paper", "rrn"] = "small"
+    preset: Literal["small", "grounded", "photos", "paper", "rrn"] = "small"
     """The network, of which all other options about it are changes: small (trains on a laptop), grounded (the same with
-    more than the paper has, for relations), paper (the published one) or rrn (the one that it derives from)."""
+    more than the paper has, for relations), photos (that for everyday photos, from ImageNet weights), paper (the
+    published one) or rrn (the one that it derives from)."""
     backbone: Literal["compact", "efficientnet_lite", "deeplab_resnet101"] | None = None
     """Another kind of backbone than the preset's."""
 

@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar
 
+from cmpc.cli.annotation_files import annotation_files
 from cmpc.errors import UsageError
 
 if TYPE_CHECKING:
@@ -96,7 +97,6 @@ def run(options: Options) -> None:
 
 def _files(options: Options) -> dict[str, Path]:
     """Split -> annotation file."""
-    from cmpc.data.schema import SPLIT_NAME
     from cmpc.data.sources.published import PUBLISHED
 
     if not options.name.strip() or options.name in PUBLISHED:
@@ -107,18 +107,7 @@ def _files(options: Options) -> dict[str, Path]:
         raise UsageError(f"--smallest is a share from 0 to 1, not {options.smallest:g}.")
     if not options.quality:
         raise UsageError("--quality needs at least one of exact, teacher, split, rough.")
-    files: dict[str, Path] = {}
-    for given in options.annotations:
-        split, equals, path = given.rpartition("=")
-        split = split if equals else "train"
-        if not SPLIT_NAME.fullmatch(split) or not path:
-            raise UsageError(f"--annotations {given!r} is not a split and a file such as train=instances_train.json.")
-        if split in files:
-            raise UsageError(f"--annotations names the split {split} twice: give each file a split of its own.")
-        files[split] = Path(path)
-    if not files:
-        raise UsageError("--annotations needs a file such as train=instances_train.json.")
-    return files
+    return annotation_files(options.annotations)
 
 
 def _print_summary(console: Console, info: DatasetInfo, phrases: Phrases, out: Path) -> None:

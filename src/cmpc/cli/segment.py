@@ -40,7 +40,8 @@ class Options:
     out: Path
     """Folder for the results: for each photo an overlay PNG, a mask PNG per expression, and a JSON file."""
     model: str | None = None
-    """Folder of the model, or its name on the Hugging Face hub; by default the one that ships, which knows blocks."""
+    """Folder of the model, its name on the Hugging Face hub, or photos or blocks for those that ship; by default
+    photos."""
     threshold: float = 0.5
     """Pixels at least this likely form the mask, 0 to 1."""
     device: str = "auto"
@@ -62,11 +63,11 @@ def run(options: Options) -> None:
     from rich.console import Console
 
     from cmpc.segmenter import Segmenter
-    from cmpc.weights import SHIPPED_MODEL_KNOWS
+    from cmpc.weights import DEFAULT_MODEL_KNOWS
 
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     if options.model is None:
-        console.print(SHIPPED_MODEL_KNOWS, style="yellow")
+        console.print(DEFAULT_MODEL_KNOWS, style="yellow")
     segmenter = Segmenter.load(options.model, engine=options.engine, precision=options.precision, device=options.device)
     for expression in expressions:
         warn_of_lost_words(segmenter.query(expression), console)

@@ -30,6 +30,9 @@ class Options:
     """Leave out words that occur less often than this; the model reads them as <unk>."""
     glove: Path | None = None
     """GloVe text, such as glove.840B.300d.txt, from which to make embeddings."""
+    common_words: int = 0
+    """Also take so many words from the beginning of the GloVe text, which has the commonest first: a model then knows
+    words that no training expression says, by their likeness to those that some do."""
     embeddings_out: Path | None = None
     """File to write the embeddings to (.npy, one row a word)."""
     seed: int = 0
@@ -46,6 +49,8 @@ def run(options: Options) -> None:
         vocabulary = Vocabulary.load(options.file)
     else:
         vocabulary = _collect(options.data, options.splits, options.minimum_count)
+    if options.common_words and options.glove is not None:
+        vocabulary = _with_common_words(vocabulary, options.glove, options.common_words)
     repeated = len(vocabulary) - len(vocabulary.ids)
     note = f" ({repeated} lines repeat a word: its last line counts)" if repeated else ""
     embeddings = None if options.glove is None else _read_embeddings(vocabulary, options.glove, options.seed)
@@ -72,6 +77,8 @@ def _check(options: Options) -> None:
         raise UsageError("give the file to write the vocabulary to with --out.")
     if options.embeddings_out is not None and options.embeddings_out.suffix != ".npy":
         raise UsageError("the name given with --embeddings-out must end in .npy.")
+    if options.common_words < 0 or (options.common_words and options.glove is None):
+        raise UsageError("--common-words is a number of words of the file that --glove gives.")
     if options.minimum_count < 1:
         raise UsageError("--minimum-count must be at least 1.")
     if options.seed < 0:
@@ -97,6 +104,14 @@ def _collect(folders: Sequence[Path], splits: Sequence[str], minimum_count: int)
     if len(vocabulary) == len(Vocabulary.from_expressions([])):
         raise UserError(f"no word occurs {minimum_count:,} times: give a smaller --minimum-count.")
     return vocabulary
+
+
+def _with_common_words(vocabulary: Vocabulary, glove: Path, count: int) -> Vocabulary:
+    from cmpc.data.vocabulary import Vocabulary
+    from cmpc.interop.embeddings import first_words
+
+    known = set(vocabulary.words)
+    return Vocabulary((*vocabulary.words, *(word for word in first_words(glove, count) if word not in known)))
 
 
 def _read_embeddings(vocabulary: Vocabulary, glove: Path, seed: int) -> WordEmbeddings:

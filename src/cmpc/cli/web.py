@@ -24,12 +24,13 @@ class Options:
     """What to serve, and where."""
 
     model: str | None = None
-    """Folder of the model, or its name on the Hugging Face hub; by default the one that ships, which knows blocks."""
+    """Folder of the model, its name on the Hugging Face hub, or photos or blocks for those that ship; by default both
+    of these."""
     models: Path | None = None
     """Folder with several model folders: the page lets one choose."""
     examples: Path | None = None
-    """Folder with example pictures, each with its expressions, one a line, in a text file of the same name. The model
-    that ships comes with some."""
+    """Folder with example pictures, each with its expressions, one a line, in a text file of the same name. The models
+    that ship come with some."""
     host: str = "127.0.0.1"
     """Address to listen at: by default only this machine reaches the page; 0.0.0.0 lets others in."""
     port: int | None = None
@@ -50,11 +51,11 @@ def run(options: Options) -> None:
 
     from cmpc.web.examples import read_examples
     from cmpc.web.server import served
-    from cmpc.weights import SHIPPED_EXAMPLES
+    from cmpc.weights import DEFAULT_MODEL, SHIPPED_EXAMPLES
 
     console = Console(stderr=True, highlight=False, soft_wrap=True)
-    shipped = options.model is None and options.models is None
-    folder = options.examples or (SHIPPED_EXAMPLES if shipped else None)
+    shipped = None if options.models is not None else SHIPPED_EXAMPLES.get(options.model or DEFAULT_MODEL)
+    folder = options.examples or shipped
     examples = read_examples(folder) if folder else []
     with served(service, examples, host=options.host, port=options.port, open_browser=options.open) as address:
         console.print(f"The page is at {address} (Ctrl-C ends it).")
@@ -78,7 +79,7 @@ def make_service(options: Options) -> Service:
         raise UsageError("give either --model MODEL or --models FOLDER, a folder with several models.")
     from cmpc.web.models import Models, models_in
     from cmpc.web.service import Service
-    from cmpc.weights import SHIPPED_MODEL
+    from cmpc.weights import SHIPPED_MODELS
 
     sources: dict[str, str | Path]
     if options.models is not None:
@@ -86,7 +87,7 @@ def make_service(options: Options) -> Service:
     elif options.model is not None:
         sources = {Path(options.model).name or options.model: options.model}
     else:
-        sources = {SHIPPED_MODEL.name: SHIPPED_MODEL}
+        sources = dict(SHIPPED_MODELS)
     models = Models(sources, options.device)
     models.load(models.names[0])
     return Service(models, options.limits)

@@ -13,6 +13,7 @@ from cmpc.model_folder import (
     FolderConfig,
     check_model_folder,
     load_model_folder,
+    located,
     read_folder_config,
     read_vocabulary,
 )
@@ -40,6 +41,7 @@ def load_engine(
         UserError: the folder is missing or damaged, an extra is not installed, or there is no such device.
         UsageError: the folder is for another engine, precision or device.
     """
+    folder = located(folder)
     if not is_export(folder):
         return _torch_engine(folder, engine, precision, str(device))
     return _exported_engine(folder, read_folder_config(folder), engine, precision, str(device))
@@ -51,7 +53,7 @@ def is_export(folder: str | Path) -> bool:
     Raises:
         UserError: its configuration is damaged.
     """
-    folder = Path(folder)
+    folder = located(folder)
     return (folder / CONFIG).is_file() and read_folder_config(folder).export is not None
 
 

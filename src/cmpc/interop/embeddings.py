@@ -75,6 +75,26 @@ def read_glove(
     return WordEmbeddings(matrix, len(vectors.keys() - special), len(ids.keys() - special))
 
 
+def first_words(path: str | Path, count: int) -> list[str]:
+    """The first words of a GloVe text file that are words by the vocabulary's rule: the commonest ones.
+
+    Args:
+        path: as for ``read_glove``.
+        count: how many at most; numbers and signs do not count.
+
+    Raises:
+        UserError: the file is missing.
+    """
+    words: list[str] = []
+    for _, line in _lines(Path(path), lambda _: None):
+        word = line.split(b" ", 1)[0].decode("utf-8", "replace")
+        if word.isascii() and word.isalpha():
+            words.append(word.lower())
+        if len(words) == count:
+            break
+    return list(dict.fromkeys(words))
+
+
 def load_matrix(path: str | Path, vocabulary: Vocabulary) -> np.ndarray:
     """Loads a NumPy matrix of embeddings, such as the original's ``Gref_emb.npy`` and ``referit_emb.npy``.
 

@@ -168,11 +168,22 @@ class NetworkConfig:
     """Unit-norm features are multiplied by this; 1 as published, larger trains faster from nothing."""
     peephole_grid: tuple[int, int] | None = (40, 40)
     """Grid that the ConvLSTM's peephole weights are made for (resized on other grids); None: no peepholes."""
+    grid_level: Literal["c3", "c4"] = "c3"
+    """Level whose cells the network works on; the others are brought to its grid. ``c3`` as published; where ``c4`` has
+    a larger stride, an expression takes a quarter of the time."""
     refinement_channels: int = 0
-    """Channels of a refinement of the fused map with the image features at stride 4, which ends in scores at stride 2;
-    0: none, as published."""
+    """Channels of a refinement of the fused map with the image features that are finer than the grid, which ends in
+    scores twice as fine as the finest of these; 0: none, as published."""
+    refinement_stride: Literal[4, 8] = 4
+    """Stride of the finest of these features."""
     upsampling: Literal["tensorflow", "bilinear"] = "tensorflow"
     """How logits reach the size of the input: TensorFlow's legacy bilinear, or PyTorch's."""
+
+    def __post_init__(self) -> None:
+        if self.grid_level not in ("c3", "c4"):
+            raise ValueError(f"grid_level must be c3 or c4, got {self.grid_level!r}")
+        if self.refinement_stride not in (4, 8):
+            raise ValueError(f"refinement_stride must be 4 or 8, got {self.refinement_stride}")
 
 
 @dataclass(frozen=True)
@@ -206,6 +217,7 @@ class CMPCConfig(NetworkConfig):
     """Whether the word types were trained with labels; without, entity and attribute are only known as a sum."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.exchange_rounds not in (0, 1, 2):
             raise ValueError(f"exchange_rounds must be 0, 1 or 2, got {self.exchange_rounds}")
 
@@ -223,9 +235,14 @@ class GroundedConfig(CMPCConfig):
     selection: bool = False
     """Cells of the fused map compete for the one thing that is referred to, so that two which answer about equally well
     are not both in the mask."""
+    middle_error: float = 0.025
+    """How far apart, in image widths, cells of one object tell its middle to be: a standard deviation. Larger for large
+    things whose outlines vary."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if not self.middle_error > 0:
+            raise ValueError(f"middle_error must be positive, got {self.middle_error}")
         for part in ("entity_perception", "relation_reasoning", "word_type_gating"):
             if not getattr(self, part):
                 raise ValueError(f"grounded reasoning needs {part}: it cannot be switched off")
@@ -246,8 +263,11 @@ class ModelConfig:
     """The network that comprehends both."""
 
     def __post_init__(self) -> None:
-        if self.network.refinement_channels and "c2" not in self.backbone.stages:
-            raise ValueError(f"refinement_channels needs a map of stride 4, which {self.backbone.kind} does not give")
+        if self.network.refinement_channels and not self.refined_stages:
+            raise ValueError(
+                f"refinement_channels needs a map of stride {self.network.refinement_stride} that is finer than the "
+                f"grid, which {self.backbone.kind} does not give"
+            )
         if isinstance(self.network, GroundedConfig) and "c2" not in self.backbone.stages:
             raise ValueError(f"grounded reasoning needs a map of stride 4, which {self.backbone.kind} does not give")
         if isinstance(self.network, RRNConfig) and self.text.both_directions:
@@ -255,9 +275,18 @@ class ModelConfig:
 
     @property
     def grid(self) -> tuple[int, int]:
-        """Rows and columns of cells that the network works on: those of the finest level; sizes are rounded up."""
-        cells = -(-self.image.size // self.backbone.stages["c3"][1])
+        """Rows and columns of cells that the network works on; sizes are rounded up."""
+        cells = -(-self.image.size // self.backbone.stages[self.network.grid_level][1])
         return cells, cells
+
+    @property
+    def refined_stages(self) -> dict[str, int]:
+        """Channels of the stages of the backbone that a refinement takes, finest first; empty where the finest that it
+        is to have is not there."""
+        stages, finest = self.backbone.stages, self.network.refinement_stride
+        coarsest = stages[self.network.grid_level][1]
+        found = {name: channels for name, (channels, stride) in stages.items() if finest <= stride < coarsest}
+        return found if found and stages[next(iter(found))][1] == finest else {}
 
     def changed(self, **parts: dict[str, Any]) -> ModelConfig:
         """The same with fields of its parts changed: ``config.changed(network={"exchange_rounds": 0})``."""
@@ -346,10 +375,36 @@ def with_network(config: ModelConfig, kind: type[CMPCConfig] | type[RRNConfig], 
 GROUNDED = with_network(SMALL, GroundedConfig, second_look=True, selection=True).changed(text={"both_directions": True})
 """``small`` with all that the paper has not: words read from both ends, grounded reasoning, second look, selection."""
 
+PHOTOS = dataclasses.replace(
+    GROUNDED,
+    image=dataclasses.replace(GROUNDED.image, size=288, **EfficientNetLiteConfig().image_conventions),
+    backbone=EfficientNetLiteConfig(variant=2),
+    text=LSTMConfig(embedding_channels=100, word_channels=192, both_directions=True),
+).changed(
+    network={
+        "multimodal_channels": 160,
+        "fusion_channels": 96,
+        "refinement_channels": 32,
+        "refinement_stride": 8,
+        "grid_level": "c4",
+        "exchange_rounds": 1,
+        "conv_lstm": False,
+        "second_look": False,
+        "middle_error": 0.06,
+    }
+)
+"""For everyday photos, from ImageNet weights and word vectors: cells of 16 pixels, of which one thing is chosen."""
+
 RRN = with_network(PAPER, RRNConfig).changed(text={"embedding_channels": 1000})
 """The recurrent refinement network as published: the paper's backbone and sizes, embeddings of 1,000."""
 
-PRESETS: dict[str, ModelConfig] = {"paper": PAPER, "small": SMALL, "grounded": GROUNDED, "rrn": RRN}
+PRESETS: dict[str, ModelConfig] = {
+    "paper": PAPER,
+    "small": SMALL,
+    "grounded": GROUNDED,
+    "photos": PHOTOS,
+    "rrn": RRN,
+}
 
 
 def preset(name: str, **changes: dict[str, Any]) -> ModelConfig:

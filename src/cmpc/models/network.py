@@ -22,6 +22,9 @@ from cmpc.models.paper.word_types import ExpressionFeatures
 from cmpc.models.refinement import Refinement
 from cmpc.models.text.lstm import LSTMEncoder
 
+DETAIL = "detail_"
+"""Begins the names of what is kept of images for the refinement."""
+
 
 @dataclass(frozen=True)
 class ImageFeatures:
@@ -152,10 +155,11 @@ class ReferringNetwork(nn.Module):
                 + (": add a batch axis" if images.ndim == 3 else "")
             )
         stages = self.backbone(images)
-        grid = (stages["c3"].shape[2], stages["c3"].shape[3])
+        of_cells = stages[self.config.network.grid_level]
+        grid = (of_cells.shape[2], of_cells.shape[3])
         maps: dict[str, Tensor] = {}
         if self.refinement is not None:
-            maps["detail"] = self.refinement.encode_image(stages["c2"])
+            maps |= {DETAIL + name: value for name, value in self.refinement.encode_image(stages).items()}
         maps |= self.see(stages, grid)
         return ImageFeatures(maps, grid, (images.shape[2], images.shape[3]))
 
@@ -234,7 +238,8 @@ class ReferringNetwork(nn.Module):
         if self.refinement is None:
             scores: Tensor = self.score(fused, context.grid)
             return scores
-        refined = self.refinement(fused, context.seen("detail"), context.grid)  # (E, R, H', W')
+        details = {name: context.seen(DETAIL + name) for name in self.refinement.stages}
+        refined = self.refinement(fused, details, context.grid)  # (E, R, H', W')
         return F.pixel_shuffle(self.score(refined), 2)[:, 0].float()
 
     def upsample(self, scores: Tensor, size: tuple[int, int]) -> Tensor:
@@ -250,9 +255,10 @@ class ReferringNetwork(nn.Module):
         """Scores, (E, h, w) each, of what comes before the last layers, by their names."""
         return {}
 
-    def side_logits(self, output: SegmentationOutput) -> dict[str, Tensor]:
-        """``side_scores`` at the size of the images, (E, H, W) each, by which training judges them."""
-        height, width = output.logits.shape[1:]
+    def side_logits(self, output: SegmentationOutput, stride: int = 1) -> dict[str, Tensor]:
+        """``side_scores`` by which training judges them, (E, H', W') each: at the size of the images, or at a part of it,
+        rounded up."""
+        height, width = (-(-side // stride) for side in output.logits.shape[1:])
         return {name: self.upsample(scores, (height, width)) for name, scores in self.side_scores(output).items()}
 
     def last_reasoned(self, output: SegmentationOutput) -> Reasoning | None:
@@ -277,14 +283,14 @@ class ReferringNetwork(nn.Module):
     def _add_score(self) -> None:
         """Adds what turns the fused map into scores: the refinement, where there is one, and the last layer.
 
-        After a refinement the last layer scores 2 x 2 parts of each cell (sub-pixel convolution), at stride 2.
+        After a refinement the last layer scores 2 x 2 parts of each of its cells (sub-pixel convolution).
         """
         sizes = self.config.network
         self.refinement = None
         if sizes.refinement_channels:
             self.refinement = Refinement(
                 channels=sizes.fusion_channels,
-                detail_channels=self.config.backbone.stages["c2"][0],
+                detail_channels=self.config.refined_stages,
                 refined_channels=sizes.refinement_channels,
             )
             self.score = nn.Conv2d(sizes.refinement_channels, 4, 3, padding=1)

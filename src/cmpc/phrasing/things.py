@@ -99,6 +99,13 @@ class Annotated:
         core = CLASSES[concept].core if concept in CLASSES else {concept}
         return core <= self.kinds
 
+    def text(self) -> str:
+        """The inverse of ``parse``."""
+        if not self.kinds:
+            return "one object"
+        named = {COCO_KINDS: "coco80", VOC_KINDS: "voc20"}
+        return named.get(self.kinds) or f"kinds: {' '.join(sorted(self.kinds))}"
+
     @staticmethod
     def parse(text: str, kinds: Sequence[str] = ()) -> Annotated:
         """Reads ``coco80``, ``voc20``, ``one object`` or ``kinds: person dining table``; unknown kinds say nothing.

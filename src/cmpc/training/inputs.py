@@ -17,7 +17,7 @@ from cmpc.data.spacy_word_types import SpacyWordTypes, label_rows, without_word_
 from cmpc.data.vocabulary import Vocabulary
 from cmpc.errors import UsageError
 from cmpc.interop.embeddings import load_embeddings
-from cmpc.model_folder import VOCABULARY, load_model_folder, read_model_config
+from cmpc.model_folder import VOCABULARY, load_model_folder, located, read_model_config
 from cmpc.models.backbones import BUILDERS, Backbone
 from cmpc.models.config import CMPCConfig, GroundedConfig, ModelConfig, RRNConfig, preset
 from cmpc.models.network import ReferringNetwork
@@ -134,7 +134,7 @@ def _vocabulary(options: TrainingOptions, rows: Sequence[ReferredObject]) -> Voc
     """That of ``--initial-model`` or ``--vocabulary``, else the words of the split to learn from."""
     if options.initial_model is not None:
         read_model_config(options.initial_model)  # a folder that is no model is named as such
-        return Vocabulary.load(options.initial_model / VOCABULARY)
+        return Vocabulary.load(located(options.initial_model) / VOCABULARY)
     if options.vocabulary is not None:
         return Vocabulary.load(options.vocabulary)
     return Vocabulary.from_expressions(expression for row in rows for expression in row.expressions)

@@ -19,6 +19,10 @@ from cmpc.data.dataset import NO_TYPE, Batch
 from cmpc.models.network import ReferringNetwork, SegmentationOutput
 
 
+SIDE_STRIDE = 4
+"""Pixels along an axis, of which the modern recipe's side losses judge the mean: the cells that they score are larger."""
+
+
 class Loss(Protocol):
     """A loss names its terms; ``loss`` is their weighted sum."""
 
@@ -104,9 +108,10 @@ class ModernLoss:
         """
         targets, step_expressions = batch.masks.float(), batch.step_expressions
         final = _cross_entropy_and_dice(output.logits.float(), targets).sum() / step_expressions
+        coarse = F.avg_pool2d(targets[:, None], SIDE_STRIDE, ceil_mode=True)[:, 0]
         sides = {
-            name: _cross_entropy_and_dice(logits.float(), targets).sum() / step_expressions
-            for name, logits in network.side_logits(output).items()
+            name: _cross_entropy_and_dice(logits.float(), coarse).sum() / step_expressions
+            for name, logits in network.side_logits(output, SIDE_STRIDE).items()
         }
         loss = final
         for side in sides.values():

@@ -80,20 +80,34 @@ def paper_optimizer(model: ReferringNetwork, *, learning_rate: float) -> TensorF
 
 
 def modern_optimizer(
-    model: ReferringNetwork, *, learning_rate: float, weight_decay: float = 0.02, pretrained_scale: float = 0.1
+    model: ReferringNetwork,
+    *,
+    learning_rate: float,
+    weight_decay: float = 0.02,
+    pretrained_scale: float = 0.1,
+    embeddings_scale: float = 1.0,
 ) -> torch.optim.AdamW:
     """AdamW that decays kernels only; a pre-trained backbone learns at a tenth of the rate.
 
     Embeddings, biases, norms and peepholes are not decayed.
+
+    Args:
+        model: the network.
+        learning_rate: of what is new.
+        weight_decay: of kernels.
+        pretrained_scale: factor of the rate for a pre-trained backbone.
+        embeddings_scale: factor of the rate for word embeddings.
     """
     kernels: set[Tensor] = {module.weight for module in model.modules() if isinstance(module, nn.Conv2d | nn.Linear)}
     for lstm in model.language.lstms:
         kernels |= {value for name, value in lstm.named_parameters() if name.startswith("weight")}
     backbone = set(model.backbone.parameters()) if model.backbone.is_pretrained else set()
+    scales: dict[nn.Parameter, float] = dict.fromkeys(backbone, pretrained_scale)
+    scales[model.language.embedding.weight] = embeddings_scale
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for parameter in model.parameters():
         if parameter.requires_grad:
-            key = (weight_decay if parameter in kernels else 0.0, pretrained_scale if parameter in backbone else 1.0)
+            key = (weight_decay if parameter in kernels else 0.0, scales.get(parameter, 1.0))
             groups.setdefault(key, []).append(parameter)
     return torch.optim.AdamW(
         [

@@ -75,7 +75,8 @@ class TrainingOptions:
     reads from it, if it has that: aspects and objects), or for a backbone that usually comes with weights, a file or an
     id of the hub; "random" to try such a backbone out without. The network sees images as these weights expect."""
     tune_backbone: bool = False
-    """Train the last three stages of the paper's backbone too (-conv5 of the original); otherwise it is frozen."""
+    """Train more of the backbone: the last three stages of the paper's (-conv5 of the original), which is frozen
+    otherwise; the first blocks of efficientnet_lite too."""
     freeze_backbone: bool = False
     """Keep every backbone as it is, with the statistics of its batch norms, and what grounded reasoning reads from it;
     otherwise all but the paper's train."""

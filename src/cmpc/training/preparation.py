@@ -39,6 +39,8 @@ PAPER_WEIGHT_DECAY = 5e-4
 WARMUP = 0.05
 GROUNDING_WEIGHT = 0.2
 CLIP_NORM = 5.0
+GIVEN_EMBEDDINGS_SCALE = 0.02
+"""Given embeddings hardly learn, so that a word which no expression says stays close to those that mean the same."""
 
 
 def prepare(options: TrainingOptions) -> Run:
@@ -153,7 +155,11 @@ def _recipe(
     return (
         ModernLoss(model.side_names, grounding_weight=grounding_weight),
         WarmupCosine(rate, steps=steps, warmup=max(1, round(WARMUP * steps))),
-        modern_optimizer(model, learning_rate=rate),
+        modern_optimizer(
+            model,
+            learning_rate=rate,
+            embeddings_scale=GIVEN_EMBEDDINGS_SCALE if options.embeddings is not None else 1.0,
+        ),
     )
 
 

@@ -21,7 +21,7 @@ def objects() -> ObjectFeatures:
     of_cells[:, 0] = -20
     for column, (across, down, right, away) in enumerate(PLACES):
         of_cells[0, :, 0, column] = torch.tensor([20 - column, across, down, right, away, 0.4])
-    return find_objects(of_cells, (2, 4))
+    return find_objects(of_cells, (2, 4), middle_error=0.025)
 
 
 def expression_of(words: int) -> ExpressionFeatures:

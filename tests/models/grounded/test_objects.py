@@ -38,7 +38,7 @@ def number_of(name: str, objects: ObjectFeatures) -> int:
 
 
 def test_cells_of_one_middle_are_one_object() -> None:
-    objects = find_objects(readings_of(noise=0.005), (GRID, GRID))
+    objects = find_objects(readings_of(noise=0.005), (GRID, GRID), middle_error=0.025)
     maps = objects.belonging.unflatten(2, (GRID, GRID))[0]
     numbers = {name: number_of(name, objects) for name in BLOCKS}
     assert len(set(numbers.values())) == len(BLOCKS)
@@ -57,7 +57,7 @@ def test_cells_at_an_edge_and_specks_are_no_objects() -> None:
     readings = readings_of()
     readings[0, :, 6, 5] = torch.tensor([8, 0.42, 0.62, -0.5, -2.0, 0.4])  # of the one on top, towards the one under it
     readings[0, :, 0, 11] = torch.tensor([-2.0, 0.95, 0.05, 3.0, 5.0, 0.5])
-    objects = find_objects(readings, (GRID, GRID))
+    objects = find_objects(readings, (GRID, GRID), middle_error=0.025)
     assert objects.existence.sum() < len(BLOCKS) + 0.05
     torch.testing.assert_close(
         objects.existence.sort().values[0, -len(BLOCKS) :], torch.ones(len(BLOCKS)), atol=0.01, rtol=0
@@ -65,7 +65,7 @@ def test_cells_at_an_edge_and_specks_are_no_objects() -> None:
 
 
 def test_how_objects_lie_to_each_other() -> None:
-    objects = find_objects(readings_of(), (GRID, GRID))
+    objects = find_objects(readings_of(), (GRID, GRID), middle_error=0.025)
     number = {name: number_of(name, objects) for name in BLOCKS}
 
     def lies(first: str, second: str) -> torch.Tensor:
@@ -84,7 +84,7 @@ def test_how_objects_lie_to_each_other() -> None:
 
 
 def test_the_order_of_objects() -> None:
-    objects = find_objects(readings_of(), (GRID, GRID))
+    objects = find_objects(readings_of(), (GRID, GRID), middle_error=0.025)
     number = {name: number_of(name, objects) for name in BLOCKS}
     before = (objects.before * objects.existence[:, None, :, None]).sum(dim=2)[0]  # (4, K), how many come before
     expected = {"left": (0, 3, 3, 0), "right": (3, 0, 2, 1)}
@@ -93,7 +93,10 @@ def test_the_order_of_objects() -> None:
 
 
 def test_what_cells_of_a_coarser_grid_show() -> None:
-    fine, coarse = find_objects(readings_of(), (GRID, GRID)), find_objects(readings_of(), (GRID // 2, GRID // 2))
+    fine, coarse = (
+        find_objects(readings_of(), (GRID, GRID), middle_error=0.025),
+        find_objects(readings_of(), (GRID // 2, GRID // 2), middle_error=0.025),
+    )
     maps = fine.belonging.unflatten(2, (GRID, GRID))
     means = torch.nn.functional.avg_pool2d(maps, 2).flatten(2)
     torch.testing.assert_close(coarse.belonging, means)

@@ -28,7 +28,7 @@ def things_at(*places: tuple[float, float]) -> torch.Tensor:
 @pytest.fixture
 def selection() -> Selection:
     """Takes the first channel for the score, and adds to the second whether a cell shows the winner."""
-    part = Selection(channels=2)
+    part = Selection(channels=2, middle_error=0.025)
     with torch.no_grad():
         for parameter in part.parameters():
             parameter.zero_()

@@ -107,7 +107,11 @@ class InvertedBottleneck(nn.Module):
 
 
 class EfficientNetLite(Backbone):
-    """EfficientNet-Lite up to its last block: stages at strides 4, 8, 16 and 32."""
+    """EfficientNet-Lite up to its last block: stages at strides 4, 8, 16 and 32.
+
+    Batch norms keep their statistics, as those of few images are worse than ImageNet's. The blocks up to stride 8,
+    which see edges and textures and take most of the time, are kept as they are unless they are asked for.
+    """
 
     is_pretrained = True
 
@@ -120,6 +124,20 @@ class EfficientNetLite(Backbone):
         last_of_stride = [block for block, after in enumerate(shapes[1:]) if after.stride != 1] + [len(shapes) - 1]
         self.stage_after = dict(zip(last_of_stride[1:], self.stages, strict=True))
         """Name of the stage that a block's output is; what has stride 2 is none."""
+
+    def train(self, mode: bool = True) -> EfficientNetLite:
+        """As ``nn.Module.train``, but batch norms keep their statistics."""
+        super().train(mode)
+        for module in self.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.eval()
+        return self
+
+    def trainable(self, tune: bool) -> list[nn.Parameter]:
+        """The blocks after stride 8, or all of it where ``tune`` says so."""
+        kept = next(block for block, stage in self.stage_after.items() if stage == "c3")
+        learning = [self] if tune else self.blocks[kept + 1 :]
+        return [parameter for part in learning for parameter in part.parameters()]
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """Features of the four stages.

@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from cmpc.models.cells import on_grid
+
 ASPECTS, CLASSES = 6, 12
 """Sets of classes, and classes in each."""
 
@@ -34,12 +36,10 @@ class Aspects(nn.Module):
         return scores.unflatten(1, (ASPECTS, CLASSES))
 
     def forward(self, stages: Mapping[str, Tensor], grid: tuple[int, int]) -> Tensor:
-        """Shares of the classes, which sum to 1 in each aspect, on the finest grid that is read, which is that of the
-        cells: (B, C, h', w') each -> (B, aspects, classes, S)."""
-        scores = self.scores(stages)
-        if scores.shape[3:] != grid:
-            raise ValueError(f"the finest stage must have the grid {grid}, got {tuple(scores.shape[3:])}")
-        return scores.softmax(dim=2).flatten(3)
+        """Shares of the classes, which sum to 1 in each aspect, on the grid of the cells: (B, C, h', w') each -> (B,
+        aspects, classes, S)."""
+        scores = on_grid(self.scores(stages).flatten(1, 2), grid)
+        return scores.unflatten(1, (ASPECTS, CLASSES)).softmax(dim=2).flatten(3)
 
 
 def on_finest_grid(maps: Sequence[Tensor]) -> Tensor:

@@ -68,9 +68,11 @@ class GroundedCMPC(CMPC):
     selection: Selection | None
 
     def _add_vision(self) -> None:
-        stages = self.config.backbone.stages
+        stages, sizes = self.config.backbone.stages, self.config.network
         self.aspects = Aspects({level: stages[level][0] for level in LEVELS})
-        self.object_reader = ObjectHead({name: channels for name, (channels, _) in stages.items()})
+        # Objects are read on a grid twice as fine as that of the cells, where there is one.
+        finest = stages[sizes.grid_level][1] / 2
+        self.object_reader = ObjectHead({name: channels for name, (channels, step) in stages.items() if step >= finest})
 
     def _make_level(self) -> LevelComprehension:
         return GroundedLevel(self.config)
@@ -87,14 +89,16 @@ class GroundedCMPC(CMPC):
                 feature_scale=sizes.feature_scale,
             )
         if sizes.selection:
-            self.selection = Selection(channels=sizes.fusion_channels)
+            self.selection = Selection(channels=sizes.fusion_channels, middle_error=sizes.middle_error)
 
     def see(self, stages: dict[str, Tensor], grid: tuple[int, int]) -> dict[str, Tensor]:
         """As ``ReferringNetwork.see``, with ``aspects``, (B, aspects, classes, S), and ``objects_...``."""
         of_cells = self.object_reader(stages)
         aspects = self.aspects(stages, grid)
         maps = {"aspects": aspects}
-        maps |= {OBJECTS + name: value for name, value in vars(find_objects(of_cells, grid)).items()}
+        middle_error = cast(GroundedConfig, self.config.network).middle_error
+        objects = find_objects(of_cells, grid, middle_error=middle_error)
+        maps |= {OBJECTS + name: value for name, value in vars(objects).items()}
         if self.selection is not None:
             maps["things"] = things_on_grid(of_cells, grid)
         if self.second_look is not None:

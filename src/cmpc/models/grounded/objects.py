@@ -23,12 +23,10 @@ USUAL_GRID = 32
 GROUND_RIGHT, WIDENING, GROUND_AWAY, RADIUS = 3.8, 0.3, 6.0, 0.6
 """Where the edges of the image lie on the ground, to the right of its middle and more for what is farther away, and the
 radius of objects, as long as nothing is learned."""
-SAME_OBJECT = 0.025
-"""Distance of middles, in image widths, at which cells are seldom of one object: a standard deviation."""
-TAKEN, TAKEN_BY_SIZE = 0.015, 0.3
-"""How near to its middle an object leaves nothing for another one to begin from, in image widths, and how much that
-grows with the side of a square as large as what is seen of it. Cells at an edge tell middles that lie between objects,
-farther off the larger the objects are; small ones that are far away stand close together."""
+TAKEN, TAKEN_BY_SIZE = 0.6, 0.3
+"""How near to its middle an object leaves nothing for another one to begin from, in errors of middles, and how much
+that grows with the side of a square as large as what is seen of it, in image widths. Cells at an edge tell middles that
+lie between objects, farther off the larger the objects are; small ones that are far away stand close together."""
 SURENESS_SCALE = 4.0
 """Divides the logits of presence before the surest cell is chosen."""
 SMALLEST, SMALLEST_WIDTH = 0.0013, 0.0003
@@ -109,12 +107,13 @@ class ObjectHead(nn.Module):
         return torch.stack([presence, across, down, right, away, radius], dim=1)
 
 
-def find_objects(of_cells: Tensor, grid: tuple[int, int]) -> ObjectFeatures:
+def find_objects(of_cells: Tensor, grid: tuple[int, int], *, middle_error: float) -> ObjectFeatures:
     """Gathers cells into objects, the surest cell first, and relates the objects.
 
     Args:
         of_cells: what the head says of each cell, (B, 6, h, w).
         grid: rows and columns of the cells of which it is told what object they show; S of them.
+        middle_error: as in ``GroundedConfig``.
     """
     presence, told = of_cells.flatten(2).split([1, VALUES - 1], dim=1)
     shown = presence.sigmoid()  # (B, 1, S), whether a cell shows an object
@@ -131,7 +130,7 @@ def find_objects(of_cells: Tensor, grid: tuple[int, int]) -> ObjectFeatures:
         mean = told.gather(2, seed.expand(-1, VALUES - 1, -1))  # (B, 5, 1)
         for _ in range(2):
             apart = (middles - mean[:, :2]).square().sum(dim=1, keepdim=True)
-            kernel = (apart / (-2 * SAME_OBJECT**2)).exp()  # (B, 1, S)
+            kernel = (apart / (-2 * middle_error**2)).exp()  # (B, 1, S)
             sums = ((kernel * left) @ summed).mT  # (B, 6, 1)
             mean = sums[:, :-1] / sums[:, -1:].clamp_min(1e-6)
         kernels.append(kernel)
@@ -139,7 +138,7 @@ def find_objects(of_cells: Tensor, grid: tuple[int, int]) -> ObjectFeatures:
         covered.append(share[:, 0])
         objects.append(mean)
         apart = (middles - mean[:, :2]).square().sum(dim=1, keepdim=True)
-        taken = TAKEN + TAKEN_BY_SIZE * share.clamp_min(1e-6).sqrt()
+        taken = TAKEN * middle_error + TAKEN_BY_SIZE * share.clamp_min(1e-6).sqrt()
         free = free * (1 - (-(apart / (2 * taken.square())).square()).exp())
     sure, large = torch.cat(surest, dim=1), torch.cat(covered, dim=1)
     exists = sure * sure * (3 - 2 * sure)  # (B, K); what little is left over is no object

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from cmpc.models.cells import CellProduct, CellScore
 
-WIDTHS = (0.03, 0.08)
-"""Distances in image widths within which cells that tell such middles show one thing (standard deviations)."""
+WIDTHS = (1.2, 3.2)
+"""Distances in errors of middles within which cells that tell such middles show one thing (standard deviations)."""
 COMPARED = len(WIDTHS) + 5
 """What a cell hears of the competition: how surely it shows the winner, in each width; its own score, its thing's, that
 to the winner's, the winner's and the best rival's."""
@@ -22,12 +22,14 @@ to the winner's, the winner's and the best rival's."""
 class Selection(nn.Module):
     """Tells each cell of the fused map which thing answers the expression best and whether it shows that one."""
 
-    def __init__(self, *, channels: int) -> None:
+    def __init__(self, *, channels: int, middle_error: float) -> None:
         """
         Args:
             channels: of the fused map.
+            middle_error: as in ``GroundedConfig``.
         """
         super().__init__()
+        self.middle_error = middle_error
         self.answer = CellScore(channels)
         self.listen = CellProduct(channels, COMPARED, outputs=channels)  # layers have the names of checkpoints
         self.update = CellProduct(channels, outputs=channels)
@@ -47,7 +49,7 @@ class Selection(nn.Module):
         scores = self.answer(fused, grid)  # (E, h, w)
         cells = scores.flatten(1)[:, None]  # (E, 1, S)
         shown, middles = things.split([1, 2], dim=1)  # (E, 1, S), (E, 2, S)
-        same, alike = same_thing(middles)  # (E, S, S) each
+        same, alike = same_thing(middles / self.middle_error)  # (E, S, S) each
         means = ((cells * shown) @ same) / (shown @ same).clamp_min(1e-6)  # (E, 1, S), over the cells of one's thing
         winner = (means + shown.clamp_min(1e-6).log()).detach().argmax(dim=2, keepdim=True)  # (E, 1, 1)
         best = means.gather(2, winner)
@@ -61,6 +63,7 @@ class Selection(nn.Module):
 
 
 def same_thing(middles: Tensor) -> list[Tensor]:
-    """How surely two cells show one thing, by the middles that they tell, in each width: (E, 2, S) -> (E, S, S)."""
+    """How surely two cells show one thing, by the middles that they tell, in their errors, in each width: (E, 2, S) ->
+    (E, S, S)."""
     apart = (middles[:, :, :, None] - middles[:, :, None, :]).square().sum(dim=1)
     return [(apart / (-2 * width**2)).exp() for width in WIDTHS]

@@ -17,7 +17,7 @@ from cmpc.data.pixels import PixelNormalisation
 from cmpc.models.grounded.aspects import Aspects
 from cmpc.models.network import ReferringNetwork
 from cmpc.training.vision.losses import UNKNOWN, AttributeHeads, attribute_loss, object_loss
-from cmpc.training.vision.scenes import SceneBatch
+from cmpc.training.vision.scenes import UNKNOWN_THING, SceneBatch
 
 LABEL_STRIDE = 4
 """Pixels of a label along each axis."""
@@ -36,6 +36,7 @@ class VisionObjective(nn.Module):
         heads: AttributeHeads | None,
         parts: Collection[str],
         *,
+        attributes: int,
         sizes: Sequence[int],
         recolour: bool,
     ) -> None:
@@ -44,6 +45,7 @@ class VisionObjective(nn.Module):
             model: the network.
             heads: tell the attributes from the backbone; None where that does not learn.
             parts: which of ``VISION_PARTS`` learn.
+            attributes: how many there are.
             sizes: sides of the input, of which each step takes one.
             recolour: whether most images are shown in other colours.
         """
@@ -51,6 +53,7 @@ class VisionObjective(nn.Module):
         self.model = model
         self.heads = heads
         self.parts = parts
+        self.attributes = attributes
         self.sizes = sizes
         self.recolour = recolour
         self.normalise = PixelNormalisation(model.config.image)
@@ -79,20 +82,21 @@ class VisionObjective(nn.Module):
         terms: dict[str, Tensor] = {}
         side = -(-images.shape[1] // LABEL_STRIDE)
         labels = labels_of(batch.attributes, cells_of(blocks, (side, side))).where(known[:, :, None, None], UNKNOWN)
+        middle_error = getattr(self.model.config.network, "middle_error", 0.0)
         losses = []
         if self.heads is not None:
             found = [attribute_loss(scores, labels) for scores in self.heads(stages)]
             losses.append((torch.stack([loss for loss, _ in found]).mean(), found[-1][1]))
         if "aspects" in self.parts:
             aspects = cast(Aspects, self.model.vision_parts["aspects"])
-            losses.append(attribute_loss(aspects.scores(stages)[:, : len(ATTRIBUTES)].unbind(dim=1), labels))
+            losses.append(attribute_loss(aspects.scores(stages)[:, : self.attributes].unbind(dim=1), labels))
         if losses:
             terms["attributes"] = torch.stack([loss for loss, _ in losses]).sum()
             terms["right"] = losses[-1][1]
         if "objects" in self.parts:
             of_cells = self.model.vision_parts["object_reader"](stages)
             shown = cells_of(blocks, (of_cells.shape[2], of_cells.shape[3]))
-            terms["objects"], terms["middle_error"] = object_loss(of_cells, shown, geometry)
+            terms["objects"], terms["middle_error"] = object_loss(of_cells, shown, geometry, middle_error=middle_error)
         zero = torch.zeros((), device=images.device)
         return {"loss": terms.get("attributes", zero) + terms.get("objects", zero), **terms}
 
@@ -107,7 +111,7 @@ class VisionObjective(nn.Module):
         """Images and blocks as the step sees them, which attributes each image teaches, (B, attributes), geometry."""
         images, blocks, geometry = batch.images, batch.blocks, batch.geometry
         images = self.resized(images, self.sizes[int(torch.randint(len(self.sizes), ()))])
-        known = torch.ones(len(images), len(ATTRIBUTES), dtype=torch.bool, device=images.device)
+        known = torch.ones(len(images), self.attributes, dtype=torch.bool, device=images.device)
         if self.recolour:
             others = round(RECOLOURED * len(images))
             images = torch.cat([recoloured(images[:others]), images[others:]])
@@ -129,8 +133,9 @@ def cells_of(blocks: Tensor, grid: tuple[int, int]) -> Tensor:
 
 def labels_of(attributes: Tensor, shown: Tensor) -> Tensor:
     """Class of each attribute of each cell: (B, K + 1, attributes), (B, h, w) -> (B, attributes, h, w)."""
-    index = shown.flatten(1)[:, :, None].expand(-1, -1, attributes.shape[2])
-    return attributes.gather(1, index).mT.unflatten(2, shown.shape[1:])
+    known = shown != UNKNOWN_THING
+    index = (shown * known).flatten(1)[:, :, None].expand(-1, -1, attributes.shape[2])
+    return attributes.gather(1, index).mT.unflatten(2, shown.shape[1:]).where(known[:, None], UNKNOWN)
 
 
 def recoloured(images: Tensor) -> Tensor:

@@ -20,7 +20,8 @@ class PretrainingOptions:
     """What a training without words can be told."""
 
     data: Path
-    """Folder that cmpc blocks made: it says what each block looks like and where it stands."""
+    """Folder that cmpc blocks made, which says what each block looks like and where it stands; or, for photos, a file
+    in the format of COCO's instances_*.json, which says the kind of each thing and which pixels show it."""
     out: Path
     """Folder of the run: checkpoints, logs. It must be new, unless --resume is given."""
     model: Annotated[ModelConfig | None, tyro.conf.arg(name=""), tyro.conf.AvoidSubcommands] = None
@@ -29,6 +30,8 @@ class PretrainingOptions:
     """What learns; the rest stays as it is. backbone: from the attributes of each pixel; aspects, by which grounded
     reasoning compares cells: from the same; objects, the head that tells which cells show one thing and where it
     stands. By default all of them that the network has."""
+    images: Path | None = None
+    """Folder of the photos of such a file; by default the folder images beside it."""
     resume: bool = False
     """Continue the run in --out, bit for bit. Give the same options again."""
 
@@ -83,6 +86,10 @@ class PretrainingOptions:
         for name, size in sizes.items():
             if size is not None and size < 32:
                 raise UsageError(f"{flag(name)} must be at least 32, got {size}.")
+        if self.data.is_file() and (self.recolour or self.second_size is not None):
+            raise UsageError("--recolour and --second-size go with the scenes of Blocks, not with photos.")
+        if self.images is not None and not self.data.is_file():
+            raise UsageError("--images goes with a file of annotations: what cmpc blocks makes has its own.")
         if self.parts == ():
             raise UsageError("--parts names nothing: leave it out for all.")
         if self.initial_model is not None and self.backbone_weights is not None:

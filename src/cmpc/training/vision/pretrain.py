@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import cast
 
 import torch
 from rich.console import Console
+from torch import nn
 
 from cmpc.data.sampler import PassSampler, StepSampler
 from cmpc.data.vocabulary import Vocabulary
 from cmpc.errors import UsageError
 from cmpc.model_folder import load_model_folder
 from cmpc.models.build import build_network
-from cmpc.models.config import preset
+from cmpc.models.config import GroundedConfig, preset
 from cmpc.models.network import ReferringNetwork
 from cmpc.training.checkpoints import RunFolder
 from cmpc.training.fabric import make_fabric, use_deterministic_algorithms
@@ -29,10 +31,12 @@ from cmpc.training.schedule import WarmupCosine
 from cmpc.training.vision.losses import AttributeHeads, are_told_apart
 from cmpc.training.vision.objective import VISION_PARTS, VisionObjective, cells_of
 from cmpc.training.vision.options import PretrainingOptions
+from cmpc.training.vision.photos import LabelledPhotos
 from cmpc.training.vision.scenes import LabelledScenes, SceneBatch, collate_scenes
 
 WARMUP = 0.05
 WEIGHT_DECAY = 0.02
+PRETRAINED_SCALE = 0.1
 TESTED_IMAGES = 300
 """Images of ``val`` in which it is tested whether blocks are told apart."""
 
@@ -78,14 +82,15 @@ def prepare_pretraining(options: PretrainingOptions) -> Run:
         options = replace(options, precision=before.get("options", {}).get("precision", "auto"))
     model, vocabulary = _network(options)
     parts = _parts(options, model)
-    scenes = LabelledScenes(options.data, "train", seed=options.seed)
+    scenes = _scenes(options, model)
     steps = options.steps or max(1, round(options.epochs * len(scenes) / options.batch_images))
     fabric, precision = make_fabric(
         accelerator=options.accelerator, precision=options.precision, batch_images=options.batch_images
     )
     if options.deterministic and fabric.device.type == "cuda":
         use_deterministic_algorithms()
-    fingerprint = hashlib.sha256((options.data / "blocks.json").read_bytes()).hexdigest()
+    described = options.data if options.data.is_file() else options.data / "blocks.json"
+    fingerprint = hashlib.sha256(described.read_bytes()).hexdigest()
     settings = run_settings(
         options, network=model.config, fingerprint=fingerprint, parts=sorted(parts), precision=precision
     )
@@ -95,11 +100,13 @@ def prepare_pretraining(options: PretrainingOptions) -> Run:
         check_same_run(before, settings, options, options.out)
     folder.recover()
     fabric.launch()
-    heads = AttributeHeads(model.backbone.stages) if "backbone" in parts else None
+    heads = AttributeHeads(model.backbone.stages, scenes.classes) if "backbone" in parts else None
     sizes = [model.config.image.size, *([options.second_size] if options.second_size else [])]
-    objective = VisionObjective(model, heads, parts, sizes=sizes, recolour=options.recolour)
+    objective = VisionObjective(
+        model, heads, parts, attributes=len(scenes.classes), sizes=sizes, recolour=options.recolour
+    )
     learning = [parameter for parameter in objective.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.AdamW(learning, lr=options.learning_rate, weight_decay=WEIGHT_DECAY)
+    optimizer = _optimizer(model, learning, options)
     state = folder.load_last(model, optimizer, heads=heads)
     wrapped, wrapped_optimizer = fabric.setup(objective, optimizer)
     meters = Meters(objective.terms, fabric.device)
@@ -157,13 +164,39 @@ def _network(options: PretrainingOptions) -> tuple[ReferringNetwork, Vocabulary]
     return model, vocabulary
 
 
+def _scenes(options: PretrainingOptions, model: ReferringNetwork) -> LabelledScenes | LabelledPhotos:
+    """What there is to learn to see from."""
+    if options.data.is_file():
+        return LabelledPhotos(
+            options.data, options.images or options.data.parent / "images", model.config.image, seed=options.seed
+        )
+    return LabelledScenes(options.data, "train", seed=options.seed)
+
+
+def _optimizer(
+    model: ReferringNetwork, learning: Sequence[nn.Parameter], options: PretrainingOptions
+) -> torch.optim.AdamW:
+    """AdamW; a backbone that has learned to see elsewhere learns at a tenth of the rate."""
+    slow = set(model.backbone.parameters()) if model.backbone.is_pretrained else set()
+    groups = [
+        {"params": [one for one in learning if one not in slow], "learning_rate_scale": 1.0},
+        {"params": [one for one in learning if one in slow], "learning_rate_scale": PRETRAINED_SCALE},
+    ]
+    return torch.optim.AdamW(
+        [group for group in groups if group["params"]], lr=options.learning_rate, weight_decay=WEIGHT_DECAY
+    )
+
+
 def _parts(options: PretrainingOptions, model: ReferringNetwork) -> Collection[str]:
     """What learns, of which alone the parameters ask for gradients."""
     there = [part for part, name in VISION_PARTS.items() if name in model.vision_parts]
+    if options.data.is_file():  # kinds are too many for the classes of an aspect
+        there = [part for part in there if part != "aspects"]
     parts = there if options.parts is None else list(dict.fromkeys(options.parts))
     if missing := [part for part in parts if part not in there]:
         raise UsageError(
-            f"the network has no {missing[0]} to learn: take --preset grounded, or --parts {' '.join(there)}."
+            f"there is no {missing[0]} to learn from these data with this network: take --preset grounded, or --parts "
+            f"{' '.join(there)}."
         )
     model.requires_grad_(False)
     for part in parts:
@@ -180,11 +213,12 @@ def _told_apart(objective: VisionObjective, options: PretrainingOptions) -> list
     sampler = PassSampler(scenes.order, batch=options.batch_images)
     model = objective.eval().model
     answers: list[bool] = []
+    middle_error = cast(GroundedConfig, model.config.network).middle_error
     with loading(make_loader(scenes, sampler, collate=collate_scenes, workers=options.workers)) as batches:
         for loaded in batches:
             batch: SceneBatch = loaded.to(objective.normalise.mean.device)
             pixels = objective.resized(batch.images, objective.sizes[0])
             of_cells = model.vision_parts["object_reader"](model.backbone(objective.normalise(pixels)))
             shown = cells_of(batch.blocks, (of_cells.shape[2], of_cells.shape[3]))
-            answers += are_told_apart(of_cells, shown)
+            answers += are_told_apart(of_cells, shown, middle_error=middle_error)
     return answers

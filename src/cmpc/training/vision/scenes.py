@@ -25,6 +25,8 @@ from cmpc.data.sampler import Visit, VisitOrder
 
 CLASSES = {attribute: 1 + len(VALUES[attribute]) for attribute in ATTRIBUTES}
 """For each attribute its values, after the ground and the backdrop (0)."""
+UNKNOWN_THING = 255
+"""Number of the thing at pixels of which nothing is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +68,11 @@ class SceneBatch(NamedTuple):
     images: Tensor
     """RGB, uint8, (B, S, S, 3)."""
     blocks: Tensor
-    """Number of the block that each pixel shows, from 1, 0 for none, uint8, (B, S, S)."""
+    """Number of the block or thing that each pixel shows, from 1, 0 for none, ``UNKNOWN_THING`` where that is not
+    known, uint8, (B, S, S)."""
     attributes: Tensor
-    """Class of each attribute of each block, 0 for none, int64, (B, K + 1, attributes)."""
+    """Class of each attribute of each block, 0 for none, ``losses.UNKNOWN`` where it is not known, int64, (B, K + 1,
+    attributes)."""
     geometry: Tensor
     """Middle in the image, place and radius on the ground of each block, float32, (B, K + 1, 5)."""
 
@@ -91,6 +95,8 @@ class LabelledScenes(Dataset[SceneBatch]):
         Raises:
             UserError: the folder holds no scenes of that split.
         """
+        self.classes = CLASSES
+        """Number of classes of each attribute."""
         records = itertools.islice(read_scenes(folder, split), most)
         self.scenes = [LabelledScene.of(record, folder / "images") for record in records]
         self.order = VisitOrder((1,) * len(self.scenes), 1, seed=seed)
