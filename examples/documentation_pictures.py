@@ -1,4 +1,4 @@
-"""Renews the pictures of the documentation that show what the model that ships answers.
+"""Renews the pictures of the documentation that show what the models that ship answer.
 
 python examples/documentation_pictures.py
 """
@@ -6,6 +6,7 @@ python examples/documentation_pictures.py
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +16,17 @@ import cmpc
 from cmpc.answers.overlay import overlay, with_legend
 from cmpc.explanation import save
 from cmpc.files import atomic_file
+from cmpc.weights import SHIPPED_EXAMPLES
 
-EXAMPLES = Path(cmpc.__file__).parent / "weights" / "examples"
 IMAGES = Path(__file__).parents[1] / "docs" / "images"
-ASKED = {
+PHOTOS = {
+    "giraffes": ("the left giraffe", "the right giraffe"),
+    "dog": ("the dog", "the fire hydrant"),
+    "motorcycle": ("the motorcycle", "the woman"),
+    "cats": ("the left cat", "the right cat"),
+    "elephant": ("the elephant", "the man next to the elephant"),
+}
+BLOCKS = {
     "scene-1": (
         "the star right of the capsule",
         "the tiny red metallic thing",
@@ -36,30 +44,43 @@ ASKED = {
     ),
 }
 """Expressions about some of the examples that come with the page."""
-EXPLAINED = ("scene-4", "the purple cylinder next to the rubber cross")
+FIRST_MASKS = ("motorcycle", ("the motorcycle", "the woman", "the man"))
+"""What the README asks first."""
+EXPLAINED = {"photos": ("elephant", "the man next to the elephant"), "blocks": ("scene-4", BLOCKS["scene-4"][0])}
+HEIGHT = 320
 GAP = 12
-"""White pixels between scenes."""
+"""White pixels between pictures."""
 
 
 def main() -> int:
-    """Writes ``shipped-model.jpg`` and ``explanation.png``."""
-    segmenter = cmpc.load()
-    scenes: list[np.ndarray] = []
-    for name, expressions in ASKED.items():
-        image = np.asarray(Image.open(EXAMPLES / f"{name}.jpg").convert("RGB"))
+    """Writes ``photos.jpg``, ``first-masks.jpg``, ``shipped-model.jpg`` and the explanations."""
+    write_row("photos", PHOTOS, "photos.jpg")
+    write_row("photos", dict([FIRST_MASKS]), "first-masks.jpg")
+    write_row("blocks", BLOCKS, "shipped-model.jpg")
+    for model, (name, expression) in EXPLAINED.items():
+        explanation = cmpc.load(model).explain(expression, image=SHIPPED_EXAMPLES[model] / f"{name}.jpg")
+        save(explanation, IMAGES / f"explanation-{model}.png")
+    return 0
+
+
+def write_row(model: str, asked: Mapping[str, Sequence[str]], file_name: str) -> None:
+    """A row of pictures with what a model that ships finds in them."""
+    segmenter = cmpc.load(model)
+    columns: list[np.ndarray] = []
+    for name, expressions in asked.items():
+        picture = Image.open(SHIPPED_EXAMPLES[model] / f"{name}.jpg").convert("RGB")
+        picture = picture.resize((round(picture.width * HEIGHT / picture.height), HEIGHT))
+        image = np.asarray(picture)
         predictions = segmenter.predict(expressions, image=image)
         legend = [f"{prediction.expression} ({prediction.score:.2f})" for prediction in predictions]
-        scenes += [
+        columns += [
             with_legend(overlay(image, [prediction.mask for prediction in predictions]), legend),
             np.full((1, GAP, 3), 255, np.uint8),
         ]
-    height = max(len(scene) for scene in scenes)
-    columns = [np.pad(scene, ((0, height - len(scene)), (0, 0), (0, 0)), constant_values=255) for scene in scenes[:-1]]
-    with atomic_file(IMAGES / "shipped-model.jpg") as file:
-        Image.fromarray(np.concatenate(columns, axis=1)).save(file, quality=88)
-    name, expression = EXPLAINED
-    save(segmenter.explain(expression, image=EXAMPLES / f"{name}.jpg"), IMAGES / "explanation.png")
-    return 0
+    height = max(len(column) for column in columns)
+    padded = [np.pad(column, ((0, height - len(column)), (0, 0), (0, 0)), constant_values=255) for column in columns]
+    with atomic_file(IMAGES / file_name) as file:
+        Image.fromarray(np.concatenate(padded[:-1], axis=1)).save(file, quality=88)
 
 
 if __name__ == "__main__":

@@ -25,20 +25,15 @@ SCENES = 24_000
 COMMON_WORDS = 14_000
 PHRASES = "--per-object 6 --quality exact teacher"
 STAGES = {
-    "see": Stage("pretrain", "--preset photos --precision bf16 --batch-images 8 --steps 1400 --learning-rate 2e-3"),
+    "see": Stage("pretrain", "--preset photos --precision bf16 --batch-images 8 --steps 1000 --learning-rate 2e-3"),
     "expressions": Stage(
         "train",
         "--preset photos --precision bf16 --freeze-backbone --batch-images 8 --expressions-per-image 6 "
-        "--no-augmentation --steps 2200 --learning-rate 2e-3 --validate-every 0",
-    ),
-    "together": Stage(
-        "train",
-        "--precision bf16 --batch-images 8 --expressions-per-image 6 --no-augmentation --steps 600 "
-        "--learning-rate 5e-4 --validate-every 0",
+        "--no-augmentation --steps 1000 --learning-rate 2e-3 --validate-every 0",
     ),
 }
 """First the later half of the backbone learns the kinds of things, and the object head which cells show one thing; then
-the network learns words, with what sees kept as it is; at last all of it together."""
+the network learns words, with what sees kept as it is."""
 LEAST_OF_A_KIND = 10
 """Expressions from which the card gives the figures of a kind."""
 

@@ -8,7 +8,15 @@ from typing import Any
 import torch
 
 from cmpc.models.build import build_network
-from cmpc.models.config import DeepLabResNetConfig, GroundedConfig, ModelConfig, RRNConfig, preset, with_network
+from cmpc.models.config import (
+    DeepLabResNetConfig,
+    EfficientNetLiteConfig,
+    GroundedConfig,
+    ModelConfig,
+    RRNConfig,
+    preset,
+    with_network,
+)
 from cmpc.models.network import ReferringNetwork
 
 
@@ -61,6 +69,11 @@ CONFIGURATIONS: dict[str, ModelConfig] = {
     "a second look": with_network(SMALL, GroundedConfig, second_look=True),
     "selection": with_network(SMALL, GroundedConfig, selection=True),
     "parts of the model that ships": tiny_config(50, "grounded", exchange_rounds=0, conv_lstm=False),
+    "parts of the model for photos": dataclasses.replace(
+        with_network(SMALL, GroundedConfig, selection=True, grid_level="c4", refinement_stride=8, middle_error=0.06),
+        image=dataclasses.replace(SMALL.image, **EfficientNetLiteConfig().image_conventions),
+        backbone=EfficientNetLiteConfig(),
+    ),
     "recurrent refinement network": with_network(PAPER, RRNConfig),
     "recurrent refinement network on the compact backbone": with_network(SMALL, RRNConfig),
 }

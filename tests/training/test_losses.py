@@ -13,7 +13,7 @@ from cmpc.data.dataset import NO_TYPE, Batch
 from cmpc.models.build import build_network
 from cmpc.models.config import GroundedConfig, preset, with_network
 from cmpc.models.paper.cmpc import CMPC
-from cmpc.training.losses import ModernLoss, PaperLoss, l2_kernels, l2_regularisation
+from cmpc.training.losses import SIDE_STRIDE, ModernLoss, PaperLoss, l2_kernels, l2_regularisation
 from cmpc.training.objective import Objective, overlap
 from networks import tiny_config
 from training.scenes import tiny_preset
@@ -72,9 +72,11 @@ def test_paper_loss_sums_pixels_and_averages_expressions(model: CMPC, batch: Bat
 def test_perfect_masks_have_next_to_no_modern_loss(model: CMPC, batch: Batch) -> None:
     objective = Objective(model, ModernLoss(), weight_decay=0.0, device_count=1).eval()
     output = objective.predict(batch)
-    sure = torch.where(batch.masks, 20.0, -20.0)
-    model.side_logits = lambda _: dict.fromkeys(LEVELS, sure)  # type: ignore[method-assign]
-    terms = ModernLoss()(dataclasses.replace(output, logits=sure), batch._replace(word_types=None), model)
+    coarse = batch.masks[:, ::SIDE_STRIDE, ::SIDE_STRIDE]  # masks whose edges are those of the cells that are judged
+    masks = coarse.repeat_interleave(SIDE_STRIDE, dim=1).repeat_interleave(SIDE_STRIDE, dim=2)
+    sure, side = (torch.where(shown, 20.0, -20.0) for shown in (masks, coarse))
+    model.side_logits = lambda _, stride: dict.fromkeys(LEVELS, side)  # type: ignore[method-assign]
+    terms = ModernLoss()(dataclasses.replace(output, logits=sure), batch._replace(masks=masks, word_types=None), model)
     assert float(terms["loss"].detach()) < 1e-3
 
 

@@ -111,7 +111,7 @@ def test_geometry_says_where_things_stand() -> None:
     ("more", "sentence"),
     [
         (("--recolour",), "go with the scenes of Blocks"),
-        (("--parts", "aspects"), "there is no aspects to learn from these data"),
+        (("--parts", "aspects"), "photos do not teach aspects"),
     ],
 )
 def test_wrong_use_is_answered_with_a_sentence(

@@ -15,11 +15,11 @@ from cmpc.cli import parse
 from cmpc.model_folder import load_model_folder
 from cmpc.models.config import PRESETS
 
-ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT / "examples"))
+sys.path.insert(0, str(Path(__file__).parents[2] / "examples"))
 
 import train_photos_model as recipe
 
+ROOT = Path(__file__).parents[2]
 REFER = ROOT / "tests" / "data" / "refer"
 TINY_STAGES = {
     "see": recipe.Stage("pretrain", "--preset photos --batch-images 4 --steps 2"),
@@ -73,15 +73,14 @@ def test_recipe_makes_a_model_with_a_card_and_goes_on_where_it_was_stopped(
     for part in ("backbone.", "object_reader."):  # what was learned without words is taken over, and kept
         for key in (key for key in states["expressions"] if key.startswith(part)):
             assert torch.equal(states["expressions"][key], states["see"][key]), key
-    changed = {
-        key.partition(".")[0] for key, value in states["together"].items() if not torch.equal(value, states["expressions"][key])
-    }
+    before, after = states["expressions"], states["together"]
+    changed = {key.partition(".")[0] for key, value in after.items() if not torch.equal(value, before[key])}
     assert {"backbone", "object_reader", "levels", "score", "language"} <= changed
     frozen = "backbone.blocks.0.conv_depthwise.weight"
     assert torch.equal(states["together"][frozen], states["see"][frozen])
     kitten = words.index("kitten")  # words that nobody says keep their vectors
-    before, after = (states[name]["language.embedding.weight"][kitten] for name in ("expressions", "together"))
-    assert torch.equal(before, after)
+    rows = [state["language.embedding.weight"][kitten] for state in (before, after)]
+    assert torch.equal(*rows)
 
     stored = load_file(model / "model.safetensors")
     assert {value.dtype for value in stored.values() if value.is_floating_point()} == {torch.float16}

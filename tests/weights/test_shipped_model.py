@@ -1,4 +1,4 @@
-"""The model that comes with the package: it is small, safe to load, and does what its card says."""
+"""The models that come with the package: they are small, safe to load, and do what their cards say."""
 
 from __future__ import annotations
 
@@ -17,20 +17,27 @@ import cmpc
 from cmpc.blocks.generate import make_sample
 from cmpc.cli import main
 from cmpc.cli.web import Options, make_service
+from cmpc.data.masks import decode_mask
 from cmpc.data.vocabulary import pad_tokens
 from cmpc.engines.torch_engine import TorchEngine
 from cmpc.evaluation.metrics import overlap
+from cmpc.model_folder import located
 from cmpc.web.examples import read_examples
-from cmpc.weights import SHIPPED_EXAMPLES, SHIPPED_MODEL
+from cmpc.weights import SHIPPED_EXAMPLES, SHIPPED_MODELS
 
 ROOT = Path(__file__).parents[2]
+PHOTOS = ROOT / "examples" / "photos"
+BLOCKS = SHIPPED_MODELS["blocks"]
 SCENES = 60
+LEAST_FOUND = 0.5
+"""Share of what people say of the photos of the examples; few, and seen by nobody in training."""
 
 
-def test_it_is_small_and_holds_nothing_but_tensors_and_text() -> None:
-    names = {file.name for file in SHIPPED_MODEL.iterdir()}
-    assert names == {"model.safetensors", "config.json", "vocabulary.txt", "README.md"}
-    assert sum(file.stat().st_size for file in SHIPPED_MODEL.iterdir()) <= 20_000_000
+@pytest.mark.parametrize("name", SHIPPED_MODELS)
+def test_they_are_small_and_hold_nothing_but_tensors_and_text(name: str) -> None:
+    files = list(SHIPPED_MODELS[name].iterdir())
+    assert {file.name for file in files} == {"model.safetensors", "config.json", "vocabulary.txt", "README.md"}
+    assert sum(file.stat().st_size for file in files) <= 20_000_000
 
 
 def test_half_the_bytes_give_the_same_answers(tmp_path: Path) -> None:
@@ -39,15 +46,15 @@ def test_half_the_bytes_give_the_same_answers(tmp_path: Path) -> None:
     with np.load(Path(__file__).parent / "fixtures" / "answers_of_float32.npz") as recorded:
         expected, types = recorded["logits"], recorded["word_types"]
     old = tmp_path / "old"
-    shutil.copytree(SHIPPED_MODEL, old)
+    shutil.copytree(BLOCKS, old)
     shutil.copy(ROOT / "tests" / "models" / "fixtures" / "config_format_1.json", old / "config.json")
     answers = []
-    for folder in (SHIPPED_MODEL, old):
+    for folder in (BLOCKS, old):
         segmenter = cmpc.load(folder)
         assert isinstance(segmenter.engine, TorchEngine)
-        expressions = (SHIPPED_EXAMPLES / "scene-4.txt").read_text().split("\n")
+        expressions = (SHIPPED_EXAMPLES["blocks"] / "scene-4.txt").read_text().split("\n")
         ids = [segmenter.query(expression).ids for expression in expressions if expression]
-        seen = segmenter.set_image(SHIPPED_EXAMPLES / "scene-4.jpg")
+        seen = segmenter.set_image(SHIPPED_EXAMPLES["blocks"] / "scene-4.jpg")
         answers.append(segmenter.engine.comprehend(seen.features, pad_tokens(ids)))
     (logits, word_types), (old_logits, _) = answers
     differences = np.linalg.norm(logits[:, ::6, ::6] - expected, axis=(1, 2)) / np.linalg.norm(expected, axis=(1, 2))
@@ -57,9 +64,9 @@ def test_half_the_bytes_give_the_same_answers(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_it_finds_as_much_as_its_card_says() -> None:
+def test_the_model_of_blocks_finds_as_much_as_its_card_says() -> None:
     """On the first scenes of ``test``, less by no more than what so few can be off by: two standard errors."""
-    segmenter = cmpc.load()
+    segmenter = cmpc.load("blocks")
     intersections, unions, hits, expressions = np.zeros((4, SCENES))  # of each scene
     for index in range(SCENES):
         sample = make_sample(0, "test", index, 192)
@@ -79,46 +86,72 @@ def test_it_finds_as_much_as_its_card_says() -> None:
 
 def _card_says(figure: str) -> float:
     """The first number in the row of the card's table, of all expressions of ``test``."""
-    card = (SHIPPED_MODEL / "README.md").read_text(encoding="utf-8")
+    card = (BLOCKS / "README.md").read_text(encoding="utf-8")
     row = re.search(rf"^\| test, {re.escape(figure)} \| ([\d.]+) \|", card, re.MULTILINE)
     assert row is not None
     return float(row[1]) / 100
 
 
-def test_segment_and_explain_take_it_when_no_model_is_given(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    scene = SHIPPED_EXAMPLES / "scene-1.jpg"
-    assert main(["segment", str(scene), "the capsule", "--out", str(tmp_path)]) == 0
-    assert "knows coloured blocks" in " ".join(capsys.readouterr().err.split())
-    result = json.loads((tmp_path / "scene-1.json").read_text())["predictions"][0]
-    mask = np.asarray(Image.open(tmp_path / result["mask"]))
-    assert mask.shape == (384, 384)
-    assert main(["explain", str(scene), "the capsule", "--out", str(tmp_path / "picture.png")]) == 0
+def test_the_model_for_photos_finds_what_people_mean() -> None:
+    segmenter = cmpc.load("photos")
+    found = 0
+    rows = [json.loads(line) for line in (PHOTOS / "table.jsonl").read_text(encoding="utf-8").splitlines()]
+    for row in rows:
+        truth = decode_mask(row["rle"]["counts"], *row["rle"]["size"])
+        predictions = segmenter.predict(row["expressions"], image=PHOTOS / row["image"])
+        found += sum(overlap(prediction.mask, truth).iou >= 0.5 for prediction in predictions)
+    assert found >= LEAST_FOUND * sum(len(row["expressions"]) for row in rows)
+
+
+def test_words_that_nobody_said_in_training_mean_what_their_likes_do() -> None:
+    segmenter = cmpc.load("photos")
+    kitten, cat = segmenter.predict(["the kitten on the left", "the cat on the left"], image=PHOTOS / "cats.jpg")
+    assert overlap(kitten.mask, cat.mask).iou > 0.5
+
+
+def test_segment_and_explain_take_the_one_for_photos_when_no_model_is_given(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photo = PHOTOS / "dog.jpg"
+    assert main(["segment", str(photo), "the dog", "the xylograph", "--out", str(tmp_path)]) == 0
+    said = " ".join(capsys.readouterr().err.split())
+    assert "small model for photos" in said
+    assert "does not know 'xylograph'" in said
+    result = json.loads((tmp_path / "dog.json").read_text())["predictions"][0]
+    assert np.asarray(Image.open(tmp_path / result["mask"])).shape == np.asarray(Image.open(photo)).shape[:2]
+    assert main(["explain", str(photo), "the dog", "--out", str(tmp_path / "picture.png")]) == 0
     assert Image.open(tmp_path / "picture.png").width > 384
 
 
-def test_every_example_has_expressions_of_known_words() -> None:
-    segmenter = cmpc.load()
-    texts = sorted(SHIPPED_EXAMPLES.glob("*.txt"))
-    assert len(texts) >= 4
-    for text in texts:
-        assert Image.open(text.with_suffix(".jpg")).size == (384, 384)
-        lines = text.read_text(encoding="utf-8").splitlines()
-        assert lines
-        assert [word for line in lines for word in segmenter.query(line).unknown] == []
-
-
-def test_page_serves_it_when_no_model_is_given() -> None:
-    service = make_service(Options())
-    assert service.models.names == ["blocks"]
-    examples = read_examples(SHIPPED_EXAMPLES)
+@pytest.mark.parametrize("name", SHIPPED_MODELS)
+def test_every_example_has_expressions_of_known_words(name: str) -> None:
+    segmenter = cmpc.load(name)
+    examples = read_examples(SHIPPED_EXAMPLES[name])
     assert len(examples) >= 4
-    assert all(example.expressions for example in examples)
+    for example in examples:
+        assert example.expressions
+        assert [word for text in example.expressions for word in segmenter.query(text).unknown] == []
 
 
-def test_demo_shows_it_at_work(tmp_path: Path) -> None:
+def test_page_serves_both_when_no_model_is_given() -> None:
+    assert make_service(Options()).models.names == ["photos", "blocks"]
+    assert make_service(Options(model="blocks")).models.names == ["blocks"]
+
+
+def test_names_of_models_that_ship_go_where_folders_go(tmp_path: Path) -> None:
+    here = tmp_path / "blocks"
+    shutil.copytree(BLOCKS, here)
+    assert located("blocks") == BLOCKS
+    assert located(here) == here
+    assert located("elsewhere") == Path("elsewhere")
+    assert main(["export", "--model", "blocks", "--format", "onnx", "--out", str(tmp_path / "exported")]) == 0
+
+
+def test_demo_shows_them_at_work(tmp_path: Path) -> None:
     demo = subprocess.run(
         [sys.executable, ROOT / "examples" / "demo.py", "--out", tmp_path], capture_output=True, text=True, check=True
     )
-    assert "overall IoU" in demo.stdout
+    assert demo.stdout.count("overall IoU") == 2
     assert len(list(tmp_path.glob("scene-*.overlay.png"))) == 6
+    assert len(list(tmp_path.glob("*.overlay.png"))) == 11
     assert (tmp_path / "explanation.png").exists()

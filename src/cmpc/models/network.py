@@ -256,7 +256,7 @@ class ReferringNetwork(nn.Module):
         return {}
 
     def side_logits(self, output: SegmentationOutput, stride: int = 1) -> dict[str, Tensor]:
-        """``side_scores`` by which training judges them, (E, H', W') each: at the size of the images, or at a part of it,
+        """``side_scores`` as training judges them, (E, H', W') each: at the size of the images, or at a part of it,
         rounded up."""
         height, width = (-(-side // stride) for side in output.logits.shape[1:])
         return {name: self.upsample(scores, (height, width)) for name, scores in self.side_scores(output).items()}

@@ -18,9 +18,9 @@ from cmpc.conventions import LEVELS
 from cmpc.data.dataset import NO_TYPE, Batch
 from cmpc.models.network import ReferringNetwork, SegmentationOutput
 
-
 SIDE_STRIDE = 4
-"""Pixels along an axis, of which the modern recipe's side losses judge the mean: the cells that they score are larger."""
+"""Pixels along an axis, of which the side losses of the modern recipe judge the mean: the cells that they score are
+larger."""
 
 
 class Loss(Protocol):

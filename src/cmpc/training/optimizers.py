@@ -102,7 +102,7 @@ def modern_optimizer(
     for lstm in model.language.lstms:
         kernels |= {value for name, value in lstm.named_parameters() if name.startswith("weight")}
     backbone = set(model.backbone.parameters()) if model.backbone.is_pretrained else set()
-    scales: dict[nn.Parameter, float] = dict.fromkeys(backbone, pretrained_scale)
+    scales: dict[Tensor, float] = dict.fromkeys(backbone, pretrained_scale)
     scales[model.language.embedding.weight] = embeddings_scale
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for parameter in model.parameters():

@@ -116,11 +116,21 @@ def test_gradients_reach_every_parameter_that_trains(backbone: Backbone) -> None
     assert all(parameter.grad is not None and parameter.grad.abs().sum() > 0 for parameter in trained)
 
 
-@pytest.mark.parametrize("name", ["compact", "efficientnet-lite"])
 @pytest.mark.parametrize("tune", [False, True])
-def test_light_backbones_train_whole(name: str, tune: bool) -> None:
-    backbone = build_backbone(CONFIGURATIONS[name])
+def test_the_compact_backbone_trains_whole(tune: bool) -> None:
+    backbone = build_backbone(CONFIGURATIONS["compact"])
     assert set(backbone.trainable(tune)) == set(backbone.parameters())
+
+
+def test_efficientnet_lite_keeps_its_first_blocks_unless_it_is_tuned_and_its_statistics_always() -> None:
+    backbone = build_backbone(CONFIGURATIONS["efficientnet-lite"])
+    assert set(backbone.trainable(tune=True)) == set(backbone.parameters())
+    trained = set(backbone.trainable(tune=False))
+    names = {name for name, parameter in backbone.named_parameters() if parameter in trained}
+    assert {name.split(".")[1] for name in names} == {str(block) for block in range(5, 16)}  # Lite0: stride 8 ends at 4
+    before = {name: value.clone() for name, value in backbone.named_buffers()}
+    backbone.train()(images(64, 64))
+    assert all(torch.equal(value, before[name]) for name, value in backbone.named_buffers())
 
 
 def test_the_papers_backbone_trains_in_its_last_three_stages_and_only_where_it_is_tuned() -> None:

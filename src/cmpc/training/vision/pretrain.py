@@ -190,13 +190,14 @@ def _optimizer(
 def _parts(options: PretrainingOptions, model: ReferringNetwork) -> Collection[str]:
     """What learns, of which alone the parameters ask for gradients."""
     there = [part for part, name in VISION_PARTS.items() if name in model.vision_parts]
-    if options.data.is_file():  # kinds are too many for the classes of an aspect
+    if options.data.is_file():
         there = [part for part in there if part != "aspects"]
+        if "aspects" in (options.parts or ()):
+            raise UsageError("photos do not teach aspects, whose classes are too few for kinds: leave aspects out.")
     parts = there if options.parts is None else list(dict.fromkeys(options.parts))
     if missing := [part for part in parts if part not in there]:
         raise UsageError(
-            f"there is no {missing[0]} to learn from these data with this network: take --preset grounded, or --parts "
-            f"{' '.join(there)}."
+            f"the network has no {missing[0]} to learn: take --preset grounded, or --parts {' '.join(there)}."
         )
     model.requires_grad_(False)
     for part in parts:
