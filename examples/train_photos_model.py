@@ -31,9 +31,14 @@ STAGES = {
         "--preset photos --precision bf16 --freeze-backbone --batch-images 8 --expressions-per-image 6 "
         "--no-augmentation --steps 1000 --learning-rate 2e-3 --validate-every 0",
     ),
+    "more": Stage(
+        "train",
+        "--precision bf16 --freeze-backbone --batch-images 8 --expressions-per-image 6 --no-augmentation --steps 600 "
+        "--learning-rate 1.2e-3 --seed 1 --validate-every 0",
+    ),
 }
 """First the later half of the backbone learns the kinds of things, and the object head which cells show one thing; then
-the network learns words, with what sees kept as it is."""
+the network learns words, with what sees kept as it is; at last more of the same, from other photos."""
 LEAST_OF_A_KIND = 10
 """Expressions from which the card gives the figures of a kind."""
 
