@@ -18,6 +18,7 @@ from pycocotools import mask as coco_mask
 
 import cmpc
 from cmpc import Prediction, Segmenter, UsageError, UserError
+from cmpc.errors import CutExpressionWarning
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +107,8 @@ def test_prediction_converts_to_what_coco_reads(segmenter: Segmenter, photo: Pat
     rle = json.loads(json.dumps(prediction.to_dict()))["rle"]
     np.testing.assert_array_equal(coco_mask.decode(rle).astype(bool), prediction.mask)
     assert prediction.box == (0, 0, 140, 90)
-    assert prediction.to_polygons()
+    assert prediction.to_polygons() == [[0.0, 0.0, 140.0, 0.0, 140.0, 90.0, 0.0, 90.0]]
+    assert not prediction.has_holes
     nothing = segmenter.predict("dog", image=photo, threshold=1.0)[0]
     assert nothing.box is None
     assert nothing.score == 0
@@ -145,6 +147,11 @@ def test_expression_without_words_is_refused(segmenter: Segmenter, photo: Path, 
         segmenter.predict(["dog", expression], image=photo)
 
 
+def test_python_is_warned_of_words_that_are_not_read(segmenter: Segmenter, photo: Path) -> None:
+    with pytest.warns(CutExpressionWarning, match="reads only the first 20 words of an expression, not the last 5"):
+        segmenter.predict(["dog", "man " * 25], image=photo)
+
+
 def test_broken_and_missing_images_are_refused(segmenter: Segmenter, photo: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"nowhere\.jpg"):
         segmenter.predict("dog", image=tmp_path / "nowhere.jpg")
@@ -156,7 +163,7 @@ def test_broken_and_missing_images_are_refused(segmenter: Segmenter, photo: Path
         Segmenter(segmenter.model, segmenter.vocabulary).predict("dog")
     with pytest.raises(UserError, match="there is no image"):
         Segmenter(segmenter.model, segmenter.vocabulary).predict("photo.jpg")
-    with pytest.raises(ValueError, match=r"uint8 or uint16.*float64"):
+    with pytest.raises(UserError, match=r"uint8 or uint16.*float64"):
         segmenter.predict("dog", image=np.zeros((4, 4, 3)))
 
 

@@ -1,4 +1,4 @@
-"""The two kinds of error that a user can mend; everything else is a fault of this program."""
+"""The two kinds of error that a user can mend, and a warning; everything else is a fault of this program."""
 
 from __future__ import annotations
 
@@ -13,3 +13,7 @@ class UserError(Exception):
 
 class UsageError(UserError):
     """A request that cannot be meant: contradictory options, an unknown split. The command line exits with status 2."""
+
+
+class CutExpressionWarning(UserWarning):
+    """An expression has more words than the network reads. The command line and the page say it in their own way."""

@@ -164,7 +164,7 @@ def read_vocabulary(folder: Path, config: ModelConfig) -> Vocabulary:
     Raises:
         UserError: it is missing or damaged, or belongs to another network.
     """
-    vocabulary = Vocabulary.load(folder / VOCABULARY)
+    vocabulary = Vocabulary.load(folder / VOCABULARY, config.text.splitting)
     if len(vocabulary) != config.text.vocabulary_size:
         raise UserError(
             f"{folder / VOCABULARY} has {len(vocabulary):,} words but the model was made for "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ from cmpc.data.vocabulary import Vocabulary
 from cmpc.engines.asking import ask, see, to_probability, to_square
 from cmpc.engines.engine import Engine, EngineName, Features, Precision
 from cmpc.engines.loading import load_engine
-from cmpc.errors import UsageError, UserError
+from cmpc.errors import CutExpressionWarning, UsageError, UserError
 from cmpc.model_folder import located, write_model_files
 from cmpc.models.config import ModelConfig
 from cmpc.weights import DEFAULT_MODEL
@@ -248,7 +249,17 @@ class Segmenter:
         return self.vocabulary.query(expression, self.config.text.max_words)
 
     def _queries(self, expressions: str | Sequence[str]) -> list[Query]:
-        return [self.query(one) for one in ([expressions] if isinstance(expressions, str) else expressions)]
+        queries = [self.query(one) for one in ([expressions] if isinstance(expressions, str) else expressions)]
+        for query in queries:
+            if query.cut:
+                lost = "the last one" if len(query.cut) == 1 else f"the last {len(query.cut):,}"
+                warnings.warn(
+                    f"the model reads only the first {len(query.words)} words of an expression, not {lost}: "
+                    f"{query.text[:200]!r}",
+                    CutExpressionWarning,
+                    stacklevel=3,
+                )
+        return queries
 
     def _encode(self, images: Sequence[NDArray[np.uint8]]) -> list[EncodedImage]:
         """Sees pixels, (H, W, 3) each, as one batch."""

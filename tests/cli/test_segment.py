@@ -60,6 +60,33 @@ def test_folder_list_and_several_photos_work(photo: Path, tiny_model_folder: Pat
     assert {file.name for file in (tmp_path / "c").glob("*.json")} == {"photo.json", "photo-2.json"}
 
 
+def test_names_in_a_folder_that_are_no_photos_are_told(
+    photo: Path, tiny_model_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "photos"
+    (folder / "below.jpg").mkdir(parents=True)
+    for name in ("._photo.jpg", "Thumbs.db", "notes.md"):
+        (folder / name).write_bytes(b"\x00\x05")
+    (folder / "photo.JPG").write_bytes(photo.read_bytes())
+    assert segment(folder, "dog", "--model", tiny_model_folder, "--out", tmp_path / "out") == 0
+    told = f"4 of 5 names in {folder} are no photos and are skipped: ._photo.jpg, Thumbs.db, below.jpg and 1 more."
+    assert told in capsys.readouterr().err
+    assert [file.name for file in (tmp_path / "out").glob("*.json")] == ["photo.json"]
+
+
+def test_patterns_are_read_where_no_shell_has_done_it(photo: Path, tiny_model_folder: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "some [photos]"
+    folder.mkdir()
+    for name in ("a.jpg", "b.jpg"):
+        (folder / name).write_bytes(photo.read_bytes())
+    (tmp_path / "list.txt").write_text("some [photos]\\a.jpg\n*/b.j*\n")
+    options = ("dog", "--model", tiny_model_folder)
+    assert segment(tmp_path / "list.txt", *options, "--out", tmp_path / "one") == 0
+    assert segment(tmp_path / "some*" / "*.jpg", *options, "--out", tmp_path / "two") == 0
+    for out in ("one", "two"):
+        assert {file.name for file in (tmp_path / out).glob("*.json")} == {"a.json", "b.json"}
+
+
 def test_broken_photo_does_not_stop_the_others(
     photo: Path, tiny_model_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -37,7 +37,7 @@ def test_list_of_expressions_becomes_rows(refer: Path, instances: Path, ids: lis
 
 
 def test_json_lines_and_the_shape_of_google_refexp_are_read(refer: Path, instances: Path, ids: list[int]) -> None:
-    text = "".join(json.dumps({"image_id": 1, "ann_id": number, "sents": ["thing"]}) + "\n" for number in ids[:3])
+    text = "".join(json.dumps({"refexp": number, "ann_id": number, "sents": ["thing"]}) + "\n" for number in ids[:3])
     rows = collect(instances, write(refer / "e.jsonl", text), refer, default_split="val").rows
     assert {split: len(found) for split, found in rows.items()} == {"val": 3}
 
@@ -47,7 +47,8 @@ def test_json_lines_and_the_shape_of_google_refexp_are_read(refer: Path, instanc
     [
         ({"ann_id": -5, "expressions": ["x"]}, "annotation -5 is not in"),
         ({"expressions": ["x"]}, "needs one ann_id"),
-        ({"ann_id": "5", "expressions": ["x"]}, "needs one ann_id"),
+        ({"ann_id": 5.5, "expressions": ["x"]}, "5.5 is no id"),
+        ({"ann_id": "five", "expressions": ["x"]}, "annotation five is not in"),
         ({"ann_id": 5}, "needs expressions"),
         ({"ann_id": 5, "expressions": []}, "has no expressions"),
         ({"ann_id": 5, "expressions": ["x"], "split": "../x"}, "is not a name"),

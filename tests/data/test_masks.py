@@ -96,7 +96,7 @@ def test_wrong_runs_are_refused(counts: list[int] | str) -> None:
 
 @pytest.mark.parametrize("segmentation", [None, 5, "text", {"counts": 5}, [5], {"size": [1, 1], "counts": [600]}])
 def test_what_is_no_segmentation_is_refused(segmentation: object) -> None:
-    with pytest.raises(ValueError, match=r"neither|size"):
+    with pytest.raises(ValueError, match=r"neither|size|three points"):
         rle_from_coco(segmentation, 20, 30)
 
 
@@ -104,7 +104,33 @@ def test_box_becomes_a_filled_mask_and_back() -> None:
     assert box_of(rle_from_box([3, 4, 10, 5], 20, 30), 20, 30) == (3.0, 4.0, 10.0, 5.0)
 
 
-@pytest.mark.parametrize("box", [[1, 2, 3], [1, 2, 0, 4], [1, 2, "3", 4], [25, 2, 20, 4]])
+@pytest.mark.parametrize(
+    "polygons", [[[0.1, 0.1, 0.9, 0.1, 0.9, 0.9]], [[0, 0, 1, 0, 1, 1], [0.2, 0.2, 0.4, 0.2, 0.4, 1.02]]]
+)
+def test_fractions_of_the_image_are_no_pixels(polygons: list[list[float]]) -> None:
+    with pytest.raises(
+        ValueError, match="fractions of the image do: multiply x by its width, 30, and y by its height, 20"
+    ):
+        rle_from_polygons(polygons, 20, 30)
+
+
+def test_small_parts_beside_large_ones_are_pixels() -> None:
+    rle = rle_from_polygons([[0, 0, 1, 0, 1, 1, 0, 1], [5, 5, 9, 5, 9, 9, 5, 9]], 20, 30)
+    assert decode_mask(rle, 20, 30).sum() == 17
+
+
+def test_whole_numbers_with_a_point_are_runs() -> None:
+    assert rle_from_counts([100.0, 20.0, 480], 20, 30) == rle_from_counts([100, 20, 480], 20, 30)
+    with pytest.raises(ValueError, match="run"):
+        rle_from_counts([100.5, 19.5, 480], 20, 30)
+
+
+@pytest.mark.parametrize("polygon", [[5, 5, 9, 5, 9, 9], [[5, 5, 9, 5, 9, 9]], [[5, 5], [9, 5], [9, 9]]])
+def test_three_ways_to_write_a_polygon_agree(polygon: list[object]) -> None:
+    assert rle_from_coco(polygon, 20, 30) == rle_from_polygons([[5, 5, 9, 5, 9, 9]], 20, 30)
+
+
+@pytest.mark.parametrize("box", [[0.1, 0.1, 0.5, 0.5], [1, 2, 3], [1, 2, 0, 4], [1, 2, "3", 4], [25, 2, 20, 4]])
 def test_wrong_box_is_refused(box: list[float]) -> None:
     with pytest.raises(ValueError, match="box"):
         rle_from_box(box, 20, 30)

@@ -87,7 +87,7 @@ def test_one_group_serves_all_expressions(own: Path) -> None:
         ({"image": "a.jpg", "expression": "x"}, "give one of mask, rle, polygon, box, not none"),
         (line(polygon=[1, 1, 2, 2, 3, 1]), "not polygon and box"),
         (line(split="a/b"), "the split 'a/b' is not a name"),
-        (line(split=None), "the split None is not a name"),
+        (line(split=5), "the split 5 is not a name"),
         (line(id=1.5), "the id is neither"),
         (line(id="1"), "the id '1' stands already on line 1"),
         (line(category=3), "the category is not text"),

@@ -7,6 +7,7 @@ import struct
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -51,6 +52,32 @@ def test_byte_strings_are_utf_8_or_else_latin_1(tmp_path: Path) -> None:
     assert read_plain_pickle(path) == "café"
     path.write_bytes(b"\x80\x02U\x04caf\xe9.")
     assert read_plain_pickle(path) == "café"
+
+
+@pytest.mark.parametrize("protocol", range(6))
+def test_numbers_of_numpy_are_numbers(tmp_path: Path, protocol: int) -> None:
+    values = [np.int64(-5), np.uint8(250), np.float32(0.5), np.float64(1e300), np.bool_(True), np.str_("né")]
+    path = tmp_path / "refs.p"
+    path.write_bytes(pickle.dumps([{"ids": values}, "text"], protocol=protocol))
+    content = read_plain_pickle(path)
+    assert content == [{"ids": [-5, 250, 0.5, 1e300, True, "né"]}, "text"]
+    assert [type(value) for value in content[0]["ids"]] == [int, int, float, float, bool, str]
+
+
+def test_numbers_of_numpy_written_by_python_2_are_numbers(tmp_path: Path) -> None:
+    scalar = b"cnumpy.core.multiarray\nscalar\n(cnumpy\ndtype\n(U\x02i8K\x00K\x01tR(K\x03U\x01<NNNJ\xff\xff\xff\xffJ"
+    for content, number in ((b"\x05\x01" + bytes(6), 261), (b"\xc3\xa9" + bytes(6), 0xA9C3), (b"\xe9" + bytes(7), 233)):
+        path = tmp_path / "refs.p"
+        path.write_bytes(b"\x80\x02" + scalar + b"\xff\xff\xff\xffK\x00tbU\x08" + content + b"tR.")
+        assert read_plain_pickle(path) == number
+
+
+@pytest.mark.parametrize("value", [np.arange(3), np.array([None]), b"bytes", {1}, np.datetime64("2020-01-01")])
+def test_other_objects_are_refused(tmp_path: Path, value: object) -> None:
+    path = tmp_path / "refs.p"
+    path.write_bytes(pickle.dumps([value], protocol=4))
+    with pytest.raises(UserError, match=r"refs\.p"):
+        read_plain_pickle(path)
 
 
 @pytest.mark.parametrize("protocol", range(6))

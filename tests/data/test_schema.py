@@ -13,6 +13,7 @@ from PIL import Image
 
 from cmpc.data import packed_images, schema
 from cmpc.data.images import read_image
+from cmpc.data.masks import encode_mask
 from cmpc.data.schema import DatasetInfo, GroundedWords, PreparedDataset, ReferredObject, write_dataset
 from cmpc.data.sources.refer_api import BENCHMARKS, collect
 from cmpc.errors import UsageError, UserError
@@ -72,7 +73,7 @@ def test_dataset_of_layout_1_is_read_and_written_anew(tmp_path: Path) -> None:
 
     write_dataset(tmp_path / "new", old.info, {"train": [left, right]})
     new = PreparedDataset.open(tmp_path / "new")
-    assert new.info.schema_version == 2
+    assert new.info.schema_version == schema.SCHEMA_VERSION == 3
     assert new.read("train") == [left, right]
     columns = pq.read_schema(tmp_path / "new" / "train-00000.parquet").names
     assert "rle" in columns
@@ -184,7 +185,7 @@ def test_damaged_table_is_refused(tmp_path: Path, rows: Rows, info: DatasetInfo,
 
 def test_damaged_mask_is_refused(rows: Rows) -> None:
     row = dataclasses.replace(rows["val"][0], rle="0")
-    with pytest.raises(UserError, match=f"a mask of {row.ref_id} is damaged"):
+    with pytest.raises(UserError, match=f"a mask of object {row.ref_id} in {row.image} is damaged"):
         row.decode_mask()
 
 
@@ -214,3 +215,30 @@ def test_failed_packing_leaves_the_old_dataset(tmp_path: Path, refer: Path, rows
         write_dataset(tmp_path / "out", info, {"val": rows["val"]}, pack_from=refer / "train2014")
     assert PreparedDataset.open(tmp_path / "out").splits == list(rows)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "refer"]
+
+
+def test_damaged_image_is_named_with_its_object_and_dataset(
+    tmp_path: Path, refer: Path, rows: Rows, info: DatasetInfo
+) -> None:
+    row = rows["val"][0]
+    photo = refer / "train2014" / row.image
+    photo.write_bytes(photo.read_bytes()[:-2000] + b"\xff\xd9")
+    for pack in (None, refer / "train2014"):
+        write_dataset(tmp_path / "out", info, rows, pack_from=pack)
+        with pytest.raises(UserError, match=rf"the image {row.image} \(object {row.ref_id}\) of .*out is damaged"):
+            PreparedDataset.open(tmp_path / "out").read_image(row)
+
+
+@pytest.mark.parametrize("pack", [False, True])
+def test_images_that_are_stored_turned_are_read_as_the_dataset_says(tmp_path: Path, pack: bool) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    upright = np.random.default_rng(0).integers(0, 255, (30, 20, 3), dtype=np.uint8)
+    Image.fromarray(upright).transpose(Image.Transpose.ROTATE_90).save(tmp_path / "a.png", exif=exif)
+    row = ReferredObject("1", "1", "a.png", 30, 20, encode_mask(np.ones((30, 20))), (0, 0, 20, 30), "", ("it",))
+    info = DatasetInfo("mine", images=str(tmp_path), turned_images=["a.png"])
+    write_dataset(tmp_path / "out", info, {"train": [row]}, pack_from=tmp_path if pack else None)
+    assert (PreparedDataset.open(tmp_path / "out").read_image(row) == upright).all()
+    as_stored = dataclasses.replace(row, height=20, width=30)
+    write_dataset(tmp_path / "out", DatasetInfo("mine", images=str(tmp_path)), {"train": [as_stored]})
+    assert PreparedDataset.open(tmp_path / "out").read_image(as_stored).shape == (20, 30, 3)

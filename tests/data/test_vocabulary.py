@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cmpc.data.query import holds_a_word
-from cmpc.data.vocabulary import Vocabulary, pad_tokens, tokenize
+from cmpc.data.vocabulary import Vocabulary, pad_tokens, plain_words, tokenize
 from cmpc.errors import UserError
 
 ORIGINAL = json.loads((Path(__file__).parent / "original_tokens.json").read_text(encoding="utf-8"))
@@ -77,6 +77,57 @@ def test_words_beyond_the_most_are_cut_and_not_called_unknown() -> None:
     assert len(query.ids) == len(query.word_of_token) == 3
     assert query.cut == ("zebra", "the", "man")
     assert query.unknown == ()
+
+
+PLAIN = {
+    "the red dog": ["the", "red", "dog"],
+    "The red dog!": ["the", "red", "dog"],
+    "the red dog?!": ["the", "red", "dog"],
+    "the red dog...": ["the", "red", "dog"],
+    '"the red dog"': ["the", "red", "dog"],
+    "“the red dog”.": ["the", "red", "dog"],
+    "'the red dog'": ["the", "red", "dog"],
+    "the ‘red’ dog": ["the", "red", "dog"],
+    "(the) red dog": ["the", "red", "dog"],
+    "the dog , red": ["the", "dog", ",", "red"],
+    "the dog, red": ["the", "dog", ",", "red"],
+    "the dog,red": ["the", "dog", ",", "red"],
+    'the "dog", red': ["the", "dog", ",", "red"],
+    "the dog's ball": ["the", "dog", "'", "s", "ball"],
+    "the dog’s ball": ["the", "dog", "'", "s", "ball"],
+    "the dogs' ball": ["the", "dogs", "ball"],
+    "t-shirt": ["t", "-", "shirt"],
+    "the café": ["the", "caf", "é"],
+    "?!": [],
+    "": [],
+}
+
+
+@pytest.mark.parametrize("expression", PLAIN)
+def test_punctuation_ends_words_in_the_plain_rule(expression: str) -> None:
+    assert [word for _, word in plain_words(expression)] == PLAIN[expression]
+
+
+@given(st.text(max_size=30))
+def test_plain_words_know_their_places_among_the_originals(expression: str) -> None:
+    tokens = tokenize(expression)
+    for position, word in plain_words(expression):
+        if word.isascii() and word.isalnum():
+            assert word == tokens[position].strip()
+
+
+@pytest.mark.parametrize("expression", ["the red dog!", "“the red dog”", "the red dog ?", "the dog , red", "the dog’s"])
+def test_plain_rule_leaves_no_word_unknown(expression: str) -> None:
+    data = ["the red dog, the dog's ball"]
+    plain = Vocabulary.from_expressions(data, splitting="plain")
+    assert plain.unknown_id not in plain.query(expression, 20).ids
+    original = Vocabulary.from_expressions(data)
+    assert original.unknown_id in original.query(expression, 20).ids
+
+
+def test_vocabulary_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
+    (tmp_path / "words.txt").write_bytes(b"\xef\xbb\xbf<pad>\r\n<unk>\r\nleft\r\n")
+    assert Vocabulary.load(tmp_path / "words.txt").words == ("<pad>", "<unk>", "left")
 
 
 @pytest.mark.parametrize(

@@ -211,13 +211,14 @@ def test_photos_that_are_turned_or_cut_short_or_of_another_size(
     (photos / "3.png").write_bytes(b"no photo")
     assert phrase(folder) == 1
     error = capsys.readouterr().err
-    assert (
-        "turned by their EXIF orientation, as their annotations are not: 1 (first: 1.png is 240 x 320 pixels" in error
-    )
     assert "photos of another size than their annotations: 1 (first: 2.png is 50 x 50" in error
     assert "photos that cannot be read: 1" in error
     assert phrase(folder, "--skip-broken") == 0
-    assert {row.image for row in PreparedDataset.open(folder / "out").read("train")} == {"4.png"}
+    dataset = PreparedDataset.open(folder / "out")
+    rows = {row.image: row for row in dataset.read("train")}
+    assert set(rows) == {"1.png", "4.png"}
+    assert dataset.info.turned_images == ["1.png"]
+    assert (dataset.read_image(rows["1.png"]) == dataset.read_image(rows["4.png"])).all()
 
 
 def test_a_photo_whose_pixels_are_damaged_is_found(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -242,7 +243,7 @@ def test_an_empty_result_says_why(tmp_path: Path, capsys: pytest.CaptureFixture[
 def test_an_annotation_that_stands_twice_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     change = lambda content: content["annotations"].append(content["annotations"][0])  # noqa: E731
     assert phrase(write(tmp_path, DOGS, change=change), "--skip-broken") == 1
-    assert "annotation 1 stands there twice" in capsys.readouterr().err
+    assert "the annotation with the id 1 stands there twice" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

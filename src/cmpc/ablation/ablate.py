@@ -17,7 +17,7 @@ from cmpc.data.schema import PreparedDataset
 from cmpc.data.vocabulary import Vocabulary
 from cmpc.errors import UsageError, UserError
 from cmpc.evaluation.samples import fingerprint_rows, samples_by_image
-from cmpc.training.inputs import check_backbone_weights
+from cmpc.training.inputs import check_backbone_weights, splitting_of
 from cmpc.training.options import TrainingOptions
 
 
@@ -83,7 +83,8 @@ def ablate(options: AblationOptions, console: Console | None = None) -> Ablation
 def _words(training: TrainingOptions) -> Vocabulary:
     """The words of the data, of which those of the first data may lack some."""
     rows = PreparedDataset.open(training.data, training.images).read(training.train_split)
-    return Vocabulary.from_expressions(expression for row in rows for expression in row.expressions)
+    expressions = (expression for row in rows for expression in row.expressions)
+    return Vocabulary.from_expressions(expressions, splitting=splitting_of(training))
 
 
 def _test_data(options: AblationOptions) -> dict[str, Any]:

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
+from cmpc.answers.outlines import has_holes, outlines
 from cmpc.conventions import WORD_TYPES
 from cmpc.data.query import Query
 
@@ -67,18 +67,24 @@ class Prediction:
         x, y = int(columns[0]), int(rows[0])
         return x, y, int(columns[-1]) - x + 1, int(rows[-1]) - y + 1
 
+    @cached_property
+    def has_holes(self) -> bool:
+        """Whether the mask encloses something that is outside of it, which polygons say only in a roundabout way."""
+        return has_holes(self.mask)
+
     def to_rle(self) -> dict[str, Any]:
         """The mask in COCO's compressed run-length form: ``{"size": [H, W], "counts": "..."}``."""
         encoded = coco_mask.encode(np.asfortranarray(self.mask, dtype=np.uint8))
         return {"size": list(self.mask.shape), "counts": encoded["counts"].decode("ascii")}
 
     def to_polygons(self) -> list[list[float]]:
-        """Outer outlines of the mask's parts as COCO polygons ``[x1, y1, x2, y2, ...]`` in pixels, without holes.
+        """The mask's parts as COCO polygons ``[x1, y1, x2, y2, ...]`` in pixels, along the borders of its pixels.
 
-        Parts that are only a pixel or a straight line have none.
+        Filled by pycocotools they are the mask, one pixel or a line included. A polygon has no holes: where the mask
+        has some (``has_holes``), a line without area leads to each and back. Programs that do not take such polygons
+        need ``to_rle``.
         """
-        outlines, _ = cv2.findContours(self.mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
-        return [outline.reshape(-1).astype(float).tolist() for outline in outlines if len(outline) >= 3]
+        return outlines(self.mask)
 
     def to_dict(self) -> dict[str, Any]:
         """Everything but the probabilities, as plain JSON values."""
@@ -90,6 +96,7 @@ class Prediction:
             "area": int(self.mask.sum()),
             "rle": self.to_rle(),
             "polygons": self.to_polygons(),
+            "has_holes": self.has_holes,
             "words": [
                 {"word": word, "types": {name: round(float(p), 4) for name, p in zip(WORD_TYPES, types, strict=True)}}
                 for word, types in zip(self.words, self.word_types, strict=True)

@@ -80,8 +80,11 @@ def _module(name: str) -> ModuleType:
 
 
 def _run(name: str, arguments: list[str], *, debug: bool) -> int:
-    from cmpc.errors import UsageError, UserError
+    import warnings
 
+    from cmpc.errors import CutExpressionWarning, UsageError, UserError
+
+    warnings.simplefilter("ignore", CutExpressionWarning)  # commands say it in a sentence of their own
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")  # what it says of a broken image, the error says better
     try:
         options = parse(name, arguments)

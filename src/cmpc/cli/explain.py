@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from cmpc.cli.segment import split_arguments, warn_of_lost_words
+from cmpc.cli.photos import split_arguments
+from cmpc.cli.segment import warn_of_lost_words
 from cmpc.errors import UsageError, UserError
 
 if TYPE_CHECKING:
@@ -49,8 +50,9 @@ class Options:
 
 def run(options: Options) -> None:
     """Explains every photo with every expression; a broken photo among several does not stop the others."""
+    notes: list[str] = []
     try:
-        photos, expressions = split_arguments(options.arguments)
+        photos, expressions = split_arguments(options.arguments, notes.append)
     except UsageError:
         raise UsageError("say what to look for: cmpc explain PHOTO 'EXPRESSION' --out picture.png.") from None
     from rich.console import Console
@@ -65,6 +67,8 @@ def run(options: Options) -> None:
     if rows > 1 and (options.levels or options.spacy_pipeline is not None):
         raise UsageError("--levels and --spacy-pipeline go with one photo and one expression: a sheet has no room.")
     console = Console(stderr=True, highlight=False, soft_wrap=True)
+    for note in notes:
+        console.print(note, style="yellow", markup=False)
     if options.model is None:
         console.print(DEFAULT_MODEL_KNOWS, style="yellow")
     segmenter = Segmenter.load(options.model, device=options.device)
@@ -90,8 +94,7 @@ def _with_suggestions(explanation: Explanation, pipeline: str) -> Explanation:
     from cmpc.data.spacy_word_types import SpacyWordTypes
 
     labeller = SpacyWordTypes(None if pipeline == "auto" else pipeline)
-    types = next(labeller.label([explanation.prediction.expression]))
-    return dataclasses.replace(explanation, suggested_types=types[: len(explanation.prediction.words)])
+    return dataclasses.replace(explanation, suggested_types=next(labeller.label([explanation.prediction.words])))
 
 
 def _save_many(segmenter: Segmenter, photos: list[Path], expressions: list[str], options: Options) -> list[str]:

@@ -50,6 +50,9 @@ class Options:
     skip_broken: bool = False
     """Leave out what is broken (photos missing or of another size, broken masks, categories without names) and count
     it, instead of stopping."""
+    exif: Literal["auto", "turn", "keep", "refuse"] = "auto"
+    """What to do about photos that are stored turned, with an EXIF orientation: turn them upright, keep them as they
+    are stored, or refuse them; auto: whichever of both the annotations fit, by their width and height."""
     pack: bool = False
     """Copy the photos into the prepared folder, so that it can be moved and no image folder is needed."""
 
@@ -73,13 +76,17 @@ def run(options: Options) -> None:
             return progress.track(items, total=total, description=what)
 
         settings = PhraseSettings(options.per_object, options.seed, options.quality, options.smallest)
-        phrases = make_phrases(files, options.images, settings, skip_broken=options.skip_broken, track=track)
+        phrases = make_phrases(
+            files, options.images, settings, skip_broken=options.skip_broken, exif=options.exif, track=track
+        )
         info = DatasetInfo(
             name=options.name,
             images=str(phrases.image_folder.resolve()),
             licence=options.licence,
             sources={path.name: file_hash(path) for path in files.values()},
             missing_images=phrases.missing_images,
+            turned_images=phrases.turned.turned,
+            broken=dict(phrases.faults.counts),
         )
         packing = None
         if options.pack:
@@ -130,6 +137,8 @@ def _print_summary(console: Console, info: DatasetInfo, phrases: Phrases, out: P
         say(f"objects that nothing tells from the others by a margin, left out: {phrases.silent:,}")
     if phrases.boxes:
         say(f"annotations with a box and no mask, spoken of only beside others: {phrases.boxes:,}")
+    for line in phrases.turned.lines():
+        say(line)
     for line in phrases.faults.lines():
         say(f"left out, {line}")
     say(f"written to {out}")

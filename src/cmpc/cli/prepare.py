@@ -6,10 +6,10 @@ Masks, boxes and expressions go into the tables; images stay where they are, unl
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
 import tyro
 
@@ -34,6 +34,11 @@ class _Common:
     """Leave out the objects whose image is missing, and record which in dataset.json, instead of stopping."""
     check_images: bool = False
     """Decode every image in full, which takes minutes for a benchmark, instead of reading its header only."""
+    skip_broken: bool = False
+    """Leave out what is broken (rows, masks, images) and count it by reason, instead of stopping at the first."""
+    exif: Literal["auto", "turn", "keep", "refuse"] = "auto"
+    """What to do about photos that are stored turned, with an EXIF orientation: turn them upright, keep them as they
+    are stored, or refuse them; auto: whichever of both the annotations fit, by their width and height."""
     pack: bool = False
     """Copy the image files into the prepared folder, so that it can be moved and no image folder is needed."""
 
@@ -147,6 +152,8 @@ def run(options: Options) -> None:
             licence=PUBLISHED[name].licence if name in PUBLISHED else getattr(data, "licence", ""),
             sources={file.name: file_hash(file) for file in collection.files},
             missing_images=collection.missing_images,
+            turned_images=collection.turned_images,
+            broken=collection.broken,
         )
         packing = None
         if data.pack:
@@ -159,7 +166,7 @@ def run(options: Options) -> None:
             pack_from=collection.image_folder if data.pack else None,
             advance=lambda: None if packing is None else progress.advance(packing),
         )
-    _print_summary(Console(), info, data.out)
+    _print_summary(Console(), info, data.out, collection.notes)
 
 
 def _name(data: _Common) -> str:
@@ -172,7 +179,14 @@ def _collect(data: _Common, track: Track) -> Collection:
     from cmpc.data.sources import coco, own, refer_api, referit
     from cmpc.data.sources.collection import Reading
 
-    reading = Reading(data.splits, data.allow_missing, decode_images=data.check_images, track=track)
+    reading = Reading(
+        splits=data.splits,
+        allow_missing=data.allow_missing,
+        decode_images=data.check_images,
+        skip_broken=data.skip_broken,
+        exif=data.exif,
+        track=track,
+    )
     if isinstance(data, _Refer):
         return refer_api.collect(refer_api.BENCHMARKS[_name(data)], data.annotations, data.images, reading)
     if isinstance(data, Referit):
@@ -183,7 +197,7 @@ def _collect(data: _Common, track: Track) -> Collection:
     return coco.collect(data.instances, data.expressions, data.images, reading, default_split=data.split)
 
 
-def _print_summary(console: Console, info: DatasetInfo, out: Path) -> None:
+def _print_summary(console: Console, info: DatasetInfo, out: Path, notes: Sequence[str]) -> None:
     from rich.table import Table
     from rich.text import Text
 
@@ -204,4 +218,6 @@ def _print_summary(console: Console, info: DatasetInfo, out: Path) -> None:
     console.print(table)
     if info.missing_images:
         console.print(f"{len(info.missing_images):,} images were missing; their objects are left out.")
+    for note in notes:
+        console.print(note, soft_wrap=True, highlight=False, markup=False)
     console.print(f"written to {out}", soft_wrap=True, highlight=False, markup=False)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
+from cmpc.cli.photos import split_arguments
 from cmpc.errors import UsageError, UserError
 
 if TYPE_CHECKING:
@@ -21,10 +22,6 @@ if TYPE_CHECKING:
 
     from cmpc.data.query import Query
     from cmpc.segmenter import Segmenter
-
-PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
-RESULT_SUFFIXES = (".overlay.png", ".mask.png")
-"""What earlier runs wrote beside the photos of a folder is none of them."""
 
 
 @dataclass
@@ -34,9 +31,9 @@ class Options:
     arguments: Annotated[
         tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="PHOTO [PHOTO ...] EXPRESSION ...")
     ]
-    """Photos first, then expressions. A photo is a file, a folder of photos, or a text file (.txt) with one path a
-    line. An argument that exists or ends like a photo is one, but the last is an expression even where a folder has its
-    name."""
+    """Photos first, then expressions. A photo is a file, a folder of photos, a pattern such as 'photos/*.jpg', or a
+    text file (.txt) with one path or pattern a line. An argument that exists or ends like a photo is one, but the last
+    is an expression even where a folder has its name."""
     out: Path
     """Folder for the results: for each photo an overlay PNG, a mask PNG per expression, and a JSON file."""
     model: str | None = None
@@ -54,7 +51,8 @@ class Options:
 
 def run(options: Options) -> None:
     """Segments every photo with every expression; a broken photo among several does not stop the others."""
-    photos, expressions = split_arguments(options.arguments)
+    notes: list[str] = []
+    photos, expressions = split_arguments(options.arguments, notes.append)
     if not 0 <= options.threshold <= 1:
         raise UsageError(f"--threshold must lie between 0 and 1, got {options.threshold}.")
     if options.out.exists() and not options.out.is_dir():
@@ -66,6 +64,8 @@ def run(options: Options) -> None:
     from cmpc.weights import DEFAULT_MODEL_KNOWS
 
     console = Console(stderr=True, highlight=False, soft_wrap=True)
+    for note in notes:
+        console.print(note, style="yellow", markup=False)
     if options.model is None:
         console.print(DEFAULT_MODEL_KNOWS, style="yellow")
     segmenter = Segmenter.load(options.model, engine=options.engine, precision=options.precision, device=options.device)
@@ -98,62 +98,6 @@ def warn_of_lost_words(query: Query, console: Console) -> None:
         names = ", ".join(map(repr, query.unknown))
         sentence = f"The model does not know {names} and answers {query.text!r} without."
         console.print(sentence, style="yellow", markup=False)
-
-
-def split_arguments(arguments: Sequence[str]) -> tuple[list[Path], list[str]]:
-    """Photos and expressions: the first argument is a photo, and so are those after it that exist or look like one.
-
-    The last one may be an expression that happens to be the name of a folder.
-
-    Raises:
-        UsageError: there is no photo or no expression.
-        UserError: a photo, or one of a list, is missing, or a folder holds none.
-    """
-    photos: list[Path] = []
-    rest = list(arguments)
-    while rest and rest[0].strip() and (not photos or _looks_like_photo(rest[0], last=len(rest) == 1)):
-        photos += _photos(Path(rest.pop(0)))
-    if not photos or not rest:
-        raise UsageError("say what to look for: cmpc segment PHOTO 'EXPRESSION' ['MORE' ...] --out FOLDER.")
-    return photos, rest
-
-
-def _looks_like_photo(argument: str, *, last: bool) -> bool:
-    try:
-        exists = Path(argument).is_file() or (Path(argument).is_dir() and not last)
-    except OSError:  # an expression that is too long for a file's name
-        exists = False
-    return exists or argument.lower().endswith(PHOTO_SUFFIXES)
-
-
-def _photos(path: Path) -> list[Path]:
-    if path.is_dir():
-        found = sorted(
-            file
-            for file in path.iterdir()
-            if file.suffix.lower() in PHOTO_SUFFIXES and not file.name.endswith(RESULT_SUFFIXES)
-        )
-        if not found:
-            raise UserError(f"the folder {path} holds no photo ({', '.join(PHOTO_SUFFIXES)}).")
-        return found
-    if not path.exists():
-        raise UserError(f"there is no photo {path}: give a file, a folder, or a text file with one path a line.")
-    if path.suffix.lower() == ".txt":
-        return _listed_photos(path)
-    return [path]
-
-
-def _listed_photos(path: Path) -> list[Path]:
-    try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").split("\n")]
-    except UnicodeDecodeError:
-        raise UserError(f"{path} is not a list of photos: it is not UTF-8 text with one path a line.") from None
-    listed = [path.parent / line for line in lines if line]
-    if not listed:
-        raise UserError(f"{path} lists no photo: write one path a line.")
-    if missing := [str(file) for file in listed if not file.is_file()]:
-        raise UserError(f"{len(missing)} of {len(listed)} photos listed in {path} are missing (first: {missing[0]}).")
-    return listed
 
 
 def _names(photos: Sequence[Path]) -> dict[str, Path]:

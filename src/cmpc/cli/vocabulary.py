@@ -101,6 +101,8 @@ def _collect(folders: Sequence[Path], splits: Sequence[str], minimum_count: int)
         for split in chosen:
             expressions.extend(text for row in dataset.read(split) for text in row.expressions)
     vocabulary = Vocabulary.from_expressions(expressions, minimum_count)
+    plain = Vocabulary.from_expressions(expressions, minimum_count, "plain")  # whose signs are other words
+    vocabulary = Vocabulary((*vocabulary.words, *(word for word in plain.words if word not in vocabulary.ids)))
     if len(vocabulary) == len(Vocabulary.from_expressions([])):
         raise UserError(f"no word occurs {minimum_count:,} times: give a smaller --minimum-count.")
     return vocabulary

@@ -18,7 +18,7 @@ from cmpc.data.augmentation import Augmentation, ColourChange, cut_window
 from cmpc.data.sampler import Visit, VisitOrder, random_generator
 from cmpc.data.schema import PreparedDataset, ReferredObject
 from cmpc.data.transforms import letterbox_image, letterbox_mask
-from cmpc.data.vocabulary import Vocabulary, pad_tokens, tokenize
+from cmpc.data.vocabulary import Vocabulary, pad_tokens
 from cmpc.errors import UserError
 
 NO_TYPE = -1
@@ -157,6 +157,7 @@ class ReferringImages(Dataset[TrainingSample]):
             UserError: the split has no expression with a word in it.
         """
         self.data = data
+        self.split = split
         self.vocabulary = vocabulary
         self.image = image
         self.max_words = max_words
@@ -167,10 +168,13 @@ class ReferringImages(Dataset[TrainingSample]):
         self.rows = rows if label_words is None else label_words(rows)
         self.has_word_types = any(row.word_types for row in self.rows)
         self.has_grounding = grounding and any(row.grounding for row in self.rows)
+        self.cut_expressions = 0
+        """How many expressions are longer than the network reads."""
         by_image: dict[str, list[tuple[ReferredObject, int]]] = {}
         for row in self.rows:
             for number, expression in enumerate(row.expressions):
-                if tokenize(expression):
+                if words := self.vocabulary.split(expression):
+                    self.cut_expressions += len(words) > max_words
                     by_image.setdefault(row.image, []).append((row, number))
         if not by_image:
             raise UserError(f"split {split!r} of {data.folder} has no expressions: there is nothing to train on.")
@@ -220,10 +224,15 @@ class ReferringImages(Dataset[TrainingSample]):
         )
 
     def _word_types(self, row: ReferredObject, number: int) -> list[int]:
-        words = len(tokenize(row.expressions[number])[: self.max_words])
-        if not row.word_types or len(row.word_types[number]) < words:
-            return [NO_TYPE] * words
-        return [WORD_TYPES.index(name) if name in WORD_TYPES else NO_TYPE for name in row.word_types[number][:words]]
+        positions = self._positions(row.expressions[number])
+        if not row.word_types or len(row.word_types[number]) <= max(positions):
+            return [NO_TYPE] * len(positions)
+        names = [row.word_types[number][position] for position in positions]
+        return [WORD_TYPES.index(name) if name in WORD_TYPES else NO_TYPE for name in names]
+
+    def _positions(self, expression: str) -> list[int]:
+        """Of the words that the network reads, the positions to which labels in the data belong."""
+        return [position for position, _ in self.vocabulary.split(expression)[: self.max_words]]
 
     def _grounding(
         self, questions: list[tuple[ReferredObject, int]], view: PhotoView
@@ -234,14 +243,16 @@ class ReferringImages(Dataset[TrainingSample]):
         place_of: dict[str, int] = {}  # run lengths -> number of the mask
         index: list[list[int]] = []
         for row, number in questions:
-            of_words = [0] * len(tokenize(row.expressions[number])[: self.max_words])
+            positions = self._positions(row.expressions[number])
+            place_of_word = {position: place for place, position in enumerate(positions)}
+            of_words = [0] * len(positions)
             for grounded in row.grounding[number] if row.grounding else ():
                 if grounded.rle not in place_of:
                     place_of[grounded.rle] = len(masks)
                     masks.append(shares_of_cells(view.render_mask(row.decode(grounded.rle), self.image)))
                 for word in grounded.words:
-                    if word < len(of_words):
-                        of_words[word] = place_of[grounded.rle]
+                    if word in place_of_word:
+                        of_words[place_of_word[word]] = place_of[grounded.rle]
             index.append(of_words)
         return np.stack(masks), index
 

@@ -6,7 +6,6 @@ that says what is wrong with a mask; the caller knows whose mask it is.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,6 +14,8 @@ import numpy as np
 
 POLYGON_TOLERANCE = 2.0
 """Polygon points may lie this many pixels outside the image; annotation tools round. Such points are clipped."""
+LARGEST_FRACTION = 1.05
+"""Where no coordinate is larger, they are fractions of the image; tools round these too."""
 
 
 def encode_mask(mask: np.ndarray) -> str:
@@ -64,8 +65,8 @@ def decode_runs(rle: str) -> np.ndarray:
     return runs
 
 
-def rle_from_counts(counts: str | Sequence[int], height: int, width: int) -> str:
-    """The run lengths of COCO's ``counts``, which are given as text or as a list of numbers.
+def rle_from_counts(counts: str | Sequence[float], height: int, width: int) -> str:
+    """The run lengths of COCO's ``counts``, which are given as text or as a list of whole numbers (5.0 is one).
 
     Raises:
         ValueError: the runs are malformed or do not cover the mask.
@@ -74,8 +75,8 @@ def rle_from_counts(counts: str | Sequence[int], height: int, width: int) -> str
 
     if isinstance(counts, str):
         runs = decode_runs(counts)
-    elif counts and all(type(run) is int and 0 <= run <= height * width for run in counts):
-        runs = np.array(counts, dtype=np.int64)
+    elif counts and all(_is_number(run) and run == int(run) and 0 <= run <= height * width for run in counts):
+        runs = np.array(counts).astype(np.int64)
     else:
         raise ValueError("its run lengths are not numbers between 0 and the number of pixels")
     _check_runs(runs, height, width)
@@ -90,7 +91,7 @@ def rle_from_polygons(polygons: Sequence[Sequence[float]], height: int, width: i
         polygons: each ``[x1, y1, x2, y2, ...]`` in pixels, at least three points.
 
     Raises:
-        ValueError: a polygon has fewer than three points or lies outside the image.
+        ValueError: a polygon has fewer than three points or lies outside the image, or the points are fractions.
     """
     from pycocotools import mask as coco_mask
 
@@ -98,6 +99,7 @@ def rle_from_polygons(polygons: Sequence[Sequence[float]], height: int, width: i
         raise ValueError("it has no polygon")
     for polygon in polygons:
         _check_polygon(polygon, height, width)
+    _check_pixels("its points", [value for polygon in polygons for value in polygon], height, width)
     encoded = coco_mask.frPyObjects([[float(value) for value in polygon] for polygon in polygons], height, width)
     return coco_mask.merge(encoded)["counts"].decode("ascii")
 
@@ -109,10 +111,11 @@ def rle_from_box(box: Sequence[float], height: int, width: int) -> str:
         box: x, y of the upper left corner, width, height, in pixels.
 
     Raises:
-        ValueError: it is not four numbers, has no size or lies outside the image.
+        ValueError: it is not four numbers, has no size, lies outside the image, or is given in fractions.
     """
     if len(box) != 4 or not all(map(_is_number, box)) or min(box[2:]) <= 0:
         raise ValueError("its box is not x, y, width, height with a positive size")
+    _check_pixels("the numbers of its box", box, height, width)
     left, top, right, bottom = box[0], box[1], box[0] + box[2], box[1] + box[3]
     _check_inside("its box", (left, right), (top, bottom), height, width)
     mask = np.zeros((height, width), dtype=bool)
@@ -123,19 +126,37 @@ def rle_from_box(box: Sequence[float], height: int, width: int) -> str:
 def rle_from_coco(segmentation: Any, height: int, width: int) -> str:
     """The run lengths of a COCO ``segmentation``: a list of polygons, or a run-length mask (text or list of numbers).
 
-    COCO holds a few parts of only two points; they are passed over where another part remains.
+    COCO holds a few parts of only two points; they are passed over where another part remains. A single polygon may do
+    without the outer list.
 
     Raises:
         ValueError: it is neither, is malformed or does not fit the image.
     """
-    if isinstance(segmentation, list) and all(isinstance(polygon, list) for polygon in segmentation):
-        areas = [polygon for polygon in segmentation if len(polygon) >= 6]
-        return rle_from_polygons(areas or segmentation, height, width)
+    if isinstance(segmentation, list):
+        polygons = polygon_parts(segmentation)
+        areas = [polygon for polygon in polygons if len(polygon) >= 6]
+        return rle_from_polygons(areas or polygons, height, width)
     if isinstance(segmentation, dict) and isinstance(segmentation.get("counts"), str | list):
         if segmentation.get("size", [height, width]) != [height, width]:
             raise ValueError(f"its size {segmentation['size']} is not the image's [{height}, {width}]")
         return rle_from_counts(segmentation["counts"], height, width)
     raise ValueError("it is neither a list of polygons nor a run-length mask")
+
+
+def polygon_parts(value: Any) -> list[list[float]]:
+    """Polygons in one of the forms that are in use: ``[[x1, y1, x2, y2, ...], ...]``, a single ``[x1, y1, x2, ...]``
+    or a single ``[[x1, y1], [x2, y2], ...]``.
+
+    Raises:
+        ValueError: it is none of them.
+    """
+    if isinstance(value, list) and value and not any(isinstance(part, list) for part in value):
+        return [value]  # whose numbers are checked later
+    if not isinstance(value, list) or not all(isinstance(part, list) for part in value):
+        raise ValueError("it is neither a list of polygons nor a run-length mask")
+    if len(value) >= 3 and all(len(part) == 2 for part in value):
+        return [[number for point in value for number in point]]
+    return value
 
 
 def box_of(rle: str, height: int, width: int) -> tuple[float, float, float, float]:
@@ -164,12 +185,30 @@ def _check_polygon(polygon: Sequence[float], height: int, width: int) -> None:
     _check_inside("a polygon", polygon[0::2], polygon[1::2], height, width)
 
 
-def _check_inside(what: str, xs: Sequence[float], ys: Sequence[float], height: int, width: int) -> None:
+def reaches_outside(xs: Sequence[float], ys: Sequence[float], height: int, width: int) -> str | None:
+    """How far points lie outside of an image, as "x 3 to 700"; None where they lie inside, by ``POLYGON_TOLERANCE``."""
     for axis, values, size in (("x", xs, width), ("y", ys, height)):
         if min(values) < -POLYGON_TOLERANCE or max(values) > size + POLYGON_TOLERANCE:
-            reach = f"{axis} {min(values):g} to {max(values):g}"
-            raise ValueError(f"{what} reaches outside the image of {width} x {height} pixels ({reach})")
+            return f"{axis} {min(values):g} to {max(values):g}"
+    return None
+
+
+def _check_inside(what: str, xs: Sequence[float], ys: Sequence[float], height: int, width: int) -> None:
+    if reach := reaches_outside(xs, ys, height, width):
+        raise ValueError(f"{what} reaches outside the image of {width} x {height} pixels ({reach})")
+
+
+def _check_pixels(what: str, values: Sequence[float], height: int, width: int) -> None:
+    """Refuses fractions of the image, which mean the first pixel where pixels are expected; whole numbers may do so."""
+    are_small = all(abs(value) <= LARGEST_FRACTION for value in values)
+    if are_small and max(height, width) > 2 and any(value != int(value) for value in values):
+        raise ValueError(
+            f"{what} lie between 0 and 1, as fractions of the image do: multiply x by its width, {width}, and y by its "
+            f"height, {height}"
+        )
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return False
+    return abs(value) < 1e15  # neither infinite nor, as whole numbers can be, beyond what a float holds

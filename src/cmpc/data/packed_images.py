@@ -7,7 +7,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from cmpc.data.image_formats import MAX_BYTES
 from cmpc.errors import UserError
+from cmpc.reading import read_file
 
 BYTES_PER_FILE = 512 * 1024 * 1024
 IMAGES_PER_BATCH = 64
@@ -34,7 +36,12 @@ class PackedImages:
         if image not in self._places:
             raise UserError(f"the packed dataset {self.folder} does not hold the image {image}: prepare it anew.")
         batch, row = self._places[image]
-        return batch.column("bytes")[row].as_py()
+        try:
+            return batch.column("bytes")[row].as_py()
+        except Exception:  # of a file that was damaged since
+            raise UserError(
+                f"the image {image} of the packed dataset {self.folder} is damaged: prepare it anew."
+            ) from None
 
     @cached_property
     def _places(self) -> dict[str, tuple[Any, int]]:
@@ -45,7 +52,7 @@ class PackedImages:
             try:
                 reader = pa.ipc.open_file(pa.memory_map(str(path)))
                 batches = [reader.get_batch(number) for number in range(reader.num_record_batches)]
-            except (pa.ArrowException, OSError):
+            except Exception:  # readers of Arrow raise many things on damaged files
                 raise UserError(f"{path} is damaged: prepare the dataset anew.") from None
             for batch in batches:
                 places.update({name: (batch, row) for row, name in enumerate(batch.column("image").to_pylist())})
@@ -82,7 +89,7 @@ def write_packed_images(
     try:
         for image in images:
             try:
-                contents.append((image_folder / image).read_bytes())
+                contents.append(read_file(image_folder / image, at_most=MAX_BYTES))
             except OSError as error:
                 raise UserError(f"cannot read the image {image_folder / image}: {error.strerror}.") from None
             names.append(image)

@@ -18,14 +18,17 @@ from typing import Any
 
 import numpy as np
 
+from cmpc.data.image_formats import MAX_BYTES
 from cmpc.data.images import decode_image
 from cmpc.data.masks import decode_mask
 from cmpc.data.packed_images import PackedImages, write_packed_images
 from cmpc.errors import UsageError, UserError
 from cmpc.files import atomic_folder
+from cmpc.reading import read_file
 
-SCHEMA_VERSION = 2
-"""Of what is written. Version 1, whose tables call ``rle`` the ``mask``, is read too."""
+SCHEMA_VERSION = 3
+"""Of what is written. Version 1, whose tables call ``rle`` the ``mask``, and 2, which has no turned images, are read
+too."""
 ROWS_PER_GROUP = 2_000
 ROWS_PER_FILE = 50_000
 
@@ -89,7 +92,9 @@ class ReferredObject:
         try:
             return decode_mask(rle, self.height, self.width)
         except ValueError as error:
-            raise UserError(f"a mask of {self.ref_id} is damaged ({error}): prepare the dataset anew.") from None
+            raise UserError(
+                f"a mask of object {self.ref_id} in {self.image} is damaged ({error}): prepare the dataset anew."
+            ) from None
 
 
 @dataclass(frozen=True)
@@ -122,6 +127,11 @@ class DatasetInfo:
     """Split -> counts. Filled in by ``write_dataset``."""
     missing_images: list[str] = field(default_factory=list)
     """Images that were left out on request because their files are missing."""
+    turned_images: list[str] = field(default_factory=list)
+    """Images that are stored turned: they are read upright, as their EXIF orientation says, for their annotations
+    were made so."""
+    broken: dict[str, int] = field(default_factory=dict)
+    """What was left out on request because it is broken: reason -> number."""
     packed: bool = False
     """Whether the images lie in the dataset's folder."""
     schema_version: int = SCHEMA_VERSION
@@ -155,7 +165,7 @@ class PreparedDataset:
         if not folder.is_dir():
             raise UserError(f"there is no prepared dataset at {folder}: make one with cmpc prepare.")
         try:
-            info = _info_from_json(json.loads(path.read_text(encoding="utf-8")))
+            info = _info_from_json(json.loads(read_file(path)))
         except FileNotFoundError:
             raise UserError(f"{folder} has no dataset.json: make a prepared dataset with cmpc prepare.") from None
         except (OSError, ValueError, TypeError, KeyError, AttributeError):
@@ -186,7 +196,7 @@ class PreparedDataset:
         return rows
 
     def read_image(self, row: ReferredObject, *, longest_side: int | None = None) -> np.ndarray:
-        """The image of a row as uint8 (height, width, 3), RGB, not turned by EXIF.
+        """The image of a row as uint8 (height, width, 3), RGB, turned as the dataset says.
 
         Args:
             row: an object of the image.
@@ -195,10 +205,13 @@ class PreparedDataset:
         Raises:
             UserError: the image is missing or broken, or its size is not the mask's.
         """
-        image = decode_image(self.read_image_bytes(row), longest_side=longest_side)
+        data = self.read_image_bytes(row)
+        name = f"{row.image} (object {row.ref_id}) of {self.folder}"
+        turned = row.image in self._turned
+        image = decode_image(data, exif_rotation=turned, longest_side=longest_side, name=name)
         if (image.height, image.width) != (row.height, row.width):
             raise UserError(
-                f"{row.image} is {image.width} x {image.height} pixels but was prepared as "
+                f"the image {name} is {image.width} x {image.height} pixels but was prepared as "
                 f"{row.width} x {row.height}: give the original photos."
             )
         return image.pixels
@@ -212,14 +225,21 @@ class PreparedDataset:
         if self.info.packed:
             return self._packed.read(row.image)
         try:
-            return (self.image_folder / row.image).read_bytes()
+            return read_file(self.image_folder / row.image, at_most=MAX_BYTES)
         except OSError as error:
             if not self.image_folder.is_dir():
                 raise UserError(
                     f"the image folder {self.image_folder} of {self.folder} is missing: "
                     "give the one that holds the images now with --images."
                 ) from None
-            raise UserError(f"cannot read the image {self.image_folder / row.image}: {error.strerror}.") from None
+            raise UserError(
+                f"cannot read the image {self.image_folder / row.image} (object {row.ref_id} of {self.folder}): "
+                f"{error.strerror}."
+            ) from None
+
+    @cached_property
+    def _turned(self) -> frozenset[str]:
+        return frozenset(self.info.turned_images)
 
     @cached_property
     def _packed(self) -> PackedImages:
@@ -314,15 +334,16 @@ def _write_table(path: Path, rows: Sequence[ReferredObject]) -> None:
 
 
 def _read_table(path: Path, version: int) -> list[ReferredObject]:
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
     rle = "mask" if version == 1 else "rle"
     columns = [rle if name == "rle" else name for name in _COLUMNS]
     try:
+        if not path.is_file():  # a pipe would be waited for
+            raise OSError
         table = pq.ParquetFile(path, page_checksum_verification=True).read(columns=columns)
         return [_row(values, rle) for values in table.to_pylist()]
-    except (pa.ArrowException, OSError, TypeError, KeyError):
+    except Exception:  # readers of Parquet raise many things on damaged files
         raise UserError(f"{path} is damaged: prepare the dataset anew.") from None
 
 

@@ -58,8 +58,8 @@ class SpacyWordTypes:
         except (OSError, ValueError, ImportError) as error:
             raise UserError(f"there is no spaCy pipeline {name!r}: {str(error).splitlines()[0]}") from None
 
-    def label(self, expressions: Iterable[str]) -> Iterator[tuple[str, ...]]:
-        """The type of each token of each expression, in the order of ``tokenize``.
+    def label(self, expressions: Iterable[str | Sequence[str]]) -> Iterator[tuple[str, ...]]:
+        """The type of each token of each expression, in the order of ``tokenize``, or of each of its given words.
 
         Raises:
             UserError: the pipeline sets no parts of speech.
@@ -67,7 +67,8 @@ class SpacyWordTypes:
         from spacy.tokens import Doc
 
         vocabulary = self._pipeline.vocab
-        documents = (Doc(vocabulary, words=[token.strip() for token in tokenize(text)]) for text in expressions)
+        tokens = (tokenize(text) if isinstance(text, str) else text for text in expressions)
+        documents = (Doc(vocabulary, words=[token.strip() for token in words]) for words in tokens)
         for document in self._pipeline.pipe(documents):
             parts: list[Any] = [token.pos_ for token in document]
             if parts and not any(parts):

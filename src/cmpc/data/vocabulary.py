@@ -1,4 +1,4 @@
-"""From an expression to the ids of its words, by the original program's rule."""
+"""From an expression to the ids of its words, by the original program's rule or by a plain one."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,10 +17,19 @@ from cmpc.conventions import PAD_ID
 from cmpc.data.query import Query, holds_a_word
 from cmpc.errors import UserError
 from cmpc.files import atomic_file
+from cmpc.reading import read_text
 
 PAD, GO, EOS, UNKNOWN = "<pad>", "<go>", "<eos>", "<unk>"
 
+Splitting = Literal["original", "plain"]
+"""How an expression is split into words: ``tokenize``, or ``plain_words``."""
+MAX_BYTES = 512 * 1024**2
+"""Larger files are no vocabulary."""
+
 _SEPARATOR = re.compile(r"(\W+)", re.ASCII)
+_APOSTROPHES = str.maketrans(dict.fromkeys("\u2019\u2018\u02bc\u00b4\u2032\uff07`", "'"))
+_QUOTES = re.compile(r"[\s\"\u201c-\u201f\u00ab\u00bb\u2039\u203a()\[\]{}]+")
+_QUOTES_OF_BOTH_KINDS = re.compile(_QUOTES.pattern.replace("[", "['", 1))
 
 
 def tokenize(expression: str) -> list[str]:
@@ -35,6 +45,32 @@ def tokenize(expression: str) -> list[str]:
     return tokens
 
 
+def plain_words(expression: str) -> list[tuple[int, str]]:
+    """Splits an expression like ``tokenize``, but punctuation only ends words: ``"the dog's ball, left!"`` gives
+    ``["the", "dog", "'", "s", "ball", ",", "left"]``.
+
+    Signs before the first and after the last word, quotation marks and brackets fall away, blanks do not belong to
+    signs, and apostrophes of typewriters and of typography are the same.
+
+    Returns:
+        For each word its position among those of ``tokenize`` and the word.
+    """
+    pieces = tokenize(expression.translate(_APOSTROPHES))
+    are_words = [holds_a_word(piece) or piece.strip("_") == "" for piece in pieces]
+    if not any(are_words):
+        return []
+    first, last = are_words.index(True), len(pieces) - are_words[::-1].index(True)
+    words = []
+    for position in range(first, last):
+        piece = pieces[position]
+        if not are_words[position]:
+            # An apostrophe beside a blank is a quotation mark.
+            piece = (_QUOTES_OF_BOTH_KINDS if any(map(str.isspace, piece)) else _QUOTES).sub("", piece)
+        if piece.strip():
+            words.append((position, piece.strip()))
+    return words
+
+
 @dataclass(frozen=True)
 class Vocabulary:
     """The words that a model knows; a word's id is its line in the vocabulary file.
@@ -45,6 +81,8 @@ class Vocabulary:
 
     words: tuple[str, ...]
     """The lines of the file, without surrounding blanks."""
+    splitting: Splitting = "original"
+    """How expressions are split into words. The file does not say it: it is the network's."""
 
     def __post_init__(self) -> None:
         if not self.words or self.words[0] != PAD:
@@ -71,20 +109,20 @@ class Vocabulary:
         return {word: number for number, word in enumerate(self.words)}
 
     @staticmethod
-    def load(path: str | Path) -> Vocabulary:
+    def load(path: str | Path, splitting: Splitting = "original") -> Vocabulary:
         """Reads a vocabulary file: UTF-8, one word a line.
 
         Raises:
             UserError: the file is missing, is not text, does not begin with ``<pad>`` or has no ``<unk>``.
         """
         try:
-            text = Path(path).read_bytes().decode("utf-8")  # only "\n" ends a line, as in the original
+            text = read_text(path, at_most=MAX_BYTES)  # only "\n" ends a line, as in the original
         except UnicodeDecodeError:
             raise UserError(f"{path} is not a vocabulary: it is not UTF-8 text with one word a line.") from None
         except OSError as error:
             raise UserError(f"cannot read the vocabulary {path}: {error.strerror}.") from None
         try:
-            return Vocabulary(tuple(line.strip() for line in text.removesuffix("\n").split("\n")))
+            return Vocabulary(tuple(line.strip() for line in text.removesuffix("\n").split("\n")), splitting)
         except ValueError as error:
             raise UserError(f"{path} is not a vocabulary: {error}.") from None
 
@@ -94,19 +132,27 @@ class Vocabulary:
             file.write_text("\n".join(self.words) + "\n", encoding="utf-8", newline="\n")
 
     @staticmethod
-    def from_expressions(expressions: Iterable[str], minimum_count: int = 1) -> Vocabulary:
+    def from_expressions(
+        expressions: Iterable[str], minimum_count: int = 1, splitting: Splitting = "original"
+    ) -> Vocabulary:
         """Collects the words that occur at least ``minimum_count`` times, the most frequent first, ties in ASCII order.
 
-        Separators that carry blanks, such as ``", "``, have no place in a file of one word a line and stay unknown, as
-        they are in the original's vocabularies.
+        Separators that carry blanks, such as ``", "`` of the original's rule, have no place in a file of one word a
+        line and stay unknown, as they are in the original's vocabularies.
         """
-        counts = Counter(token for expression in expressions for token in tokenize(expression) if _fits_a_line(token))
+        rule = Vocabulary((PAD, GO, EOS, UNKNOWN), splitting)
+        counts = Counter(word for expression in expressions for _, word in rule.split(expression) if _fits_a_line(word))
         kept = [word for word, count in counts.items() if count >= minimum_count]
-        return Vocabulary((PAD, GO, EOS, UNKNOWN, *sorted(kept, key=lambda word: (-counts[word], word))))
+        return Vocabulary((*rule.words, *sorted(kept, key=lambda word: (-counts[word], word))), splitting)
+
+    def split(self, expression: str) -> list[tuple[int, str]]:
+        """The words of an expression, each with its position among the tokens of ``tokenize``, to which labels of words
+        in data belong."""
+        return list(enumerate(tokenize(expression))) if self.splitting == "original" else plain_words(expression)
 
     def query(self, expression: str, max_words: int) -> Query:
-        """The expression as a model with this vocabulary reads it: each piece of ``tokenize`` is a word and a token."""
-        tokens = tokenize(expression)
+        """The expression as a model with this vocabulary reads it: each word of ``split`` is a token."""
+        tokens = [word for _, word in self.split(expression)]
         words = tokens[:max_words]
         unknown = self.unknown_id
         return Query(

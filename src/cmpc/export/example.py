@@ -19,6 +19,7 @@ import numpy as np
 
 FOLDER = Path(__file__).parent
 Graph = Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]]
+QUOTES = r"[\s\"\u201c-\u201f\u00ab\u00bb\u2039\u203a()\[\]{}]+"
 CONFIG = json.loads((FOLDER / "config.json").read_text(encoding="utf-8"))
 
 
@@ -66,14 +67,32 @@ def word_ids(expression: str) -> np.ndarray:
     """The ids of an expression's words: lines of vocabulary.txt, 0 for padding."""
     words = [line.strip() for line in (FOLDER / "vocabulary.txt").read_text(encoding="utf-8").split("\n")]
     ids = {word: number for number, word in enumerate(words)}
+    text = CONFIG["model"]["text"]
+    plain = text.get("splitting", "original") == "plain"  # or as in the original program
+    if plain:
+        expression = re.sub("[\u2019\u2018\u02bc\u00b4\u2032\uff07`]", "'", expression)
     tokens = [piece.lower() for piece in re.split(r"(\W+)", expression.strip(), flags=re.ASCII) if piece.strip()]
     if tokens and tokens[-1] == ".":
         tokens.pop()
+    tokens = without_punctuation(tokens) if plain else tokens
     if not tokens:
         sys.exit("the expression holds no word")
-    return np.array(
-        [ids.get(token, ids["<unk>"]) for token in tokens[: CONFIG["model"]["text"]["max_words"]]], np.int64
-    )
+    return np.array([ids.get(token, ids["<unk>"]) for token in tokens[: text["max_words"]]], np.int64)
+
+
+def without_punctuation(tokens: list[str]) -> list[str]:
+    """Words without what stands before the first and after the last one, quotation marks, brackets and blanks."""
+    are_words = [any(map(str.isalnum, token)) or not token.strip("_") for token in tokens]
+    if not any(are_words):
+        return []
+    first, last = are_words.index(True), len(tokens) - are_words[::-1].index(True)
+    kept = []
+    for token, is_word in zip(tokens[first:last], are_words[first:last], strict=True):
+        if not is_word:  # an apostrophe beside a blank is a quotation mark
+            quote = "'" if any(map(str.isspace, token)) else ""
+            token = re.sub(QUOTES.replace("[", "[" + quote, 1), "", token)
+        kept.append(token.strip())
+    return [token for token in kept if token]
 
 
 def letterbox(image: np.ndarray, size: int) -> np.ndarray:

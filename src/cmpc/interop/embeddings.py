@@ -11,9 +11,12 @@ import numpy as np
 from cmpc.data.vocabulary import EOS, GO, PAD, UNKNOWN, Vocabulary
 from cmpc.errors import UserError
 from cmpc.files import atomic_file
+from cmpc.reading import open_file
 
 BYTES_PER_REPORT = 4 * 1024 * 1024
 NUMPY_SIGNATURE = b"\x93NUMPY"
+MAX_BYTES = 64 * 1024**3
+"""Larger files are no embeddings."""
 
 
 @dataclass(frozen=True)
@@ -133,7 +136,7 @@ def load_embeddings(path: str | Path, vocabulary: Vocabulary, *, seed: int = 0) 
         UserError: the file is of neither kind or does not fit.
     """
     try:
-        with Path(path).open("rb") as file:
+        with open_file(path, at_most=MAX_BYTES) as file:
             signature = file.read(len(NUMPY_SIGNATURE))
     except OSError as error:
         raise UserError(f"cannot read the embeddings {path}: {error.strerror}.") from None
@@ -152,7 +155,7 @@ def _lines(path: Path, advance: Callable[[int], None]) -> Iterator[tuple[int, by
     """Numbered lines without the line of counts that some formats begin with."""
     unreported = 0
     try:
-        with path.open("rb") as file:
+        with open_file(path, at_most=MAX_BYTES) as file:
             for number, line in enumerate(file, start=1):
                 unreported += len(line)
                 if unreported >= BYTES_PER_REPORT:

@@ -144,8 +144,13 @@ class LSTMConfig:
     both_directions: bool = False
     """Half of these units read the expression from its end, so that a relation knows what follows it. As published:
     off."""
+    splitting: Literal["original", "plain"] = "original"
+    """How an expression becomes words. ``original``, as published: what stands between words is a word too, with its
+    blanks, so that most punctuation is unknown. ``plain``: punctuation only ends words, at the ends it falls away."""
 
     def __post_init__(self) -> None:
+        if self.splitting not in ("original", "plain"):
+            raise ValueError(f"splitting must be original or plain, got {self.splitting!r}")
         if self.both_directions and self.word_channels % 2:
             raise ValueError(f"both_directions needs an even number of word_channels, got {self.word_channels}")
 
@@ -344,7 +349,7 @@ SMALL = ModelConfig(
         size=192, channel_order="RGB", mean=(123.675, 116.28, 103.53), std=(58.395, 57.12, 57.375), resize="area"
     ),
     backbone=CompactConfig(),
-    text=LSTMConfig(embedding_channels=128, word_channels=192),
+    text=LSTMConfig(embedding_channels=128, word_channels=192, splitting="plain"),
     network=CMPCConfig(
         word_type_channels=96,
         multimodal_channels=128,

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from cmpc.data.masks import box_of, rle_from_box, rle_from_coco
-from cmpc.data.sources.collection import image_name, is_text, read_json
+from cmpc.data.sources.faults import Faults
+from cmpc.data.sources.fields import identity, image_name, is_text, whole_number
+from cmpc.data.sources.instances import by_id
+from cmpc.data.sources.json_files import read_json
 from cmpc.errors import UserError
 from cmpc.phrasing.things import QUALITIES, Annotated
 
@@ -18,7 +20,7 @@ from cmpc.phrasing.things import QUALITIES, Annotated
 class Annotation:
     """A thing as a file describes it."""
 
-    id: int
+    id: int | str
     kind: str
     rle: str | None
     """Its mask as COCO's compressed run-length counts; None where there is none, or a broken one."""
@@ -42,32 +44,6 @@ class AnnotatedPhoto:
     annotations: tuple[Annotation, ...]
 
 
-@dataclass
-class Faults:
-    """What is broken: reason, number, first example."""
-
-    counts: Counter[str] = field(default_factory=Counter)
-    first: dict[str, str] = field(default_factory=dict)
-
-    def add(self, reason: str, example: str) -> None:
-        """Counts something broken; ``reason`` is a plural such as "broken masks"."""
-        self.counts[reason] += 1
-        self.first.setdefault(reason, example)
-
-    def lines(self) -> list[str]:
-        """A phrase for each reason: "broken masks: 3 (first: ...)"."""
-        return [f"{reason}: {count:,} (first: {self.first[reason]})" for reason, count in self.counts.items()]
-
-    def check(self) -> None:
-        """Refuses what has faults.
-
-        Raises:
-            UserError: there are some; it counts them by reason.
-        """
-        if self.counts:
-            raise UserError(f"{'; '.join(self.lines())}. Mend them, or leave them out with --skip-broken.")
-
-
 def read_photos(path: Path, faults: Faults) -> Iterator[AnnotatedPhoto]:
     """The photos of a file that have annotations, in its order.
 
@@ -79,38 +55,44 @@ def read_photos(path: Path, faults: Faults) -> Iterator[AnnotatedPhoto]:
         faults: what is broken is added here.
 
     Raises:
-        UserError: the file cannot be read, is of another format, or an annotation stands in it twice.
+        UserError: the file cannot be read, is of another format, or an id of an image, an annotation or a category
+            stands in it twice.
     """
     content = read_json(path)
     try:
-        images, annotations = list(content["images"]), list(content["annotations"])
-        categories = {category["id"]: category.get("name") for category in content["categories"]}
-    except (KeyError, TypeError, AttributeError):
+        images = by_id(_with_id(content["images"]), "image", path)
+        annotations = list(content["annotations"])
+        of_id = by_id(content["categories"], "category", path)
+        categories = {number: category.get("name") for number, category in of_id.items()}
+    except (KeyError, TypeError, AttributeError, ValueError):
         raise UserError(f"{path} is not COCO's instances: it lacks images, annotations or categories.") from None
     kinds = {number: " ".join(name.lower().split()) for number, name in categories.items() if is_text(name)}
-    by_image: dict[Any, list[dict[str, Any]]] = {
-        image.get("id"): [] for image in images if isinstance(image, dict) and isinstance(image.get("id"), int | str)
-    }
-    seen: set[int] = set()
-    for number, annotation in enumerate(annotations):
-        if not isinstance(annotation, dict) or type(annotation.get("id")) is not int:
-            faults.add("annotations without a number", f"entry {number} of {path.name}")
+    by_image: dict[int | str, list[dict[str, Any]]] = {number: [] for number in images}
+    nameless = len(annotations) - len(_with_id(annotations))
+    for _ in range(nameless):
+        faults.add("annotations without a number", path.name)
+    for number, annotation in by_id(_with_id(annotations), "annotation", path).items():
+        image_id = _identity(annotation.get("image_id"))
+        if image_id is None or image_id not in by_image:
+            faults.add("annotations of photos that are not in the file", f"annotation {number} of {path.name}")
             continue
-        if annotation["id"] in seen:
-            raise UserError(f"{path}: annotation {annotation['id']} stands there twice: give each its own id.")
-        seen.add(annotation["id"])
-        image_id = annotation.get("image_id")
-        if not isinstance(image_id, int | str) or image_id not in by_image:
-            faults.add(
-                "annotations of photos that are not in the file", f"annotation {annotation['id']} of {path.name}"
-            )
-            continue
-        by_image[image_id].append(annotation)
-    for image in images:
-        if isinstance(image, dict) and by_image.get(image.get("id")):
-            photo = _photo(image, by_image[image["id"]], kinds, path, faults)
+        by_image[image_id].append(annotation | {"id": number, "category_id": _identity(annotation.get("category_id"))})
+    for number, image in images.items():
+        if by_image[number]:
+            photo = _photo(image | {"id": number}, by_image[number], kinds, path, faults)
             if photo is not None:
                 yield photo
+
+
+def _identity(value: object) -> int | str | None:
+    try:
+        return identity(value)
+    except ValueError:
+        return None
+
+
+def _with_id(entries: Any) -> list[dict[str, Any]]:
+    return [one for one in entries if isinstance(one, dict) and _identity(one.get("id")) is not None]
 
 
 def _photo(
@@ -118,9 +100,9 @@ def _photo(
 ) -> AnnotatedPhoto | None:
     where = f"image {image['id']} of {path.name}"
     try:
-        file, height, width = image_name(image["file_name"]), image["height"], image["width"]
-        if type(height) is not int or type(width) is not int or min(height, width) < 1:
-            raise ValueError(f"its size is {width} x {height}")
+        file, height, width = image_name(image["file_name"]), *map(whole_number, (image["height"], image["width"]))
+        if height is None or width is None or min(height, width) < 1:
+            raise ValueError(f"its size is {image['width']} x {image['height']}")
     except KeyError as error:
         faults.add("damaged image entries", f"{where}: it has no {error.args[0]}")
         return None

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -11,14 +9,16 @@ from pathlib import Path
 from random import Random
 
 import numpy as np
-from PIL import Image
 
-from cmpc.data.images import image_size, read_image
+from cmpc.data.image_formats import read_header
+from cmpc.data.images import read_image
 from cmpc.data.masks import decode_mask
 from cmpc.data.schema import GroundedWords, ReferredObject
 from cmpc.data.sources.collection import Track, existing_files, find_image_folder, no_progress
+from cmpc.data.sources.faults import Faults
+from cmpc.data.sources.upright import Exif, TurnedPhotos
 from cmpc.errors import UserError
-from cmpc.phrasing.annotations import AnnotatedPhoto, Annotation, Faults, read_photos
+from cmpc.phrasing.annotations import AnnotatedPhoto, Annotation, read_photos
 from cmpc.phrasing.expressions import describe
 from cmpc.phrasing.geometry import Instance, scene_of
 from cmpc.phrasing.meaning import GroundedExpression
@@ -50,6 +50,8 @@ class Phrases:
     """The folder in which the photos were found."""
     faults: Faults
     """What was left out because it is broken."""
+    turned: TurnedPhotos
+    """What was decided about photos that are stored turned."""
     missing_images: list[str] = field(default_factory=list)
     """Photos that were left out because their files are missing."""
     boxes: int = 0
@@ -64,6 +66,7 @@ def make_phrases(
     settings: PhraseSettings,
     *,
     skip_broken: bool = False,
+    exif: Exif = "auto",
     track: Track = no_progress,
 ) -> Phrases:
     """Reads instances and makes expressions for them.
@@ -73,6 +76,7 @@ def make_phrases(
         images: the folder that holds the photos, or the one above it.
         settings: what to say of whom.
         skip_broken: leave out what is broken instead of refusing.
+        exif: what to do about photos that are stored turned.
         track: shows progress.
 
     Raises:
@@ -83,12 +87,13 @@ def make_phrases(
     folder = _find_photos(images, photos)
     names = [photo.file for listed in photos.values() for photo in listed]
     present = existing_files(folder, names)
-    found = Phrases({}, folder, faults, sorted(set(names) - present))
+    found = Phrases({}, folder, faults, TurnedPhotos(exif), sorted(set(names) - present))
     for name in found.missing_images:
         faults.add(f"photos that are missing in {folder}", name)
     for split, listed in photos.items():
         checked = track(listed, f"checking the photos of {split}", len(listed))
-        photos[split] = [photo for photo in checked if photo.file in present and _fits(photo, folder, faults)]
+        photos[split] = [photo for photo in checked if photo.file in present and _fits(photo, found)]
+    found.turned.check()
     if not skip_broken:
         faults.check()
     for split, listed in photos.items():
@@ -116,33 +121,19 @@ def _find_photos(images: Path, photos: dict[str, list[AnnotatedPhoto]]) -> Path:
     return images
 
 
-def _fits(photo: AnnotatedPhoto, folder: Path, faults: Faults) -> bool:
-    """Whether a photo has the size that its annotations were made for."""
-    path = folder / photo.file
+def _fits(photo: AnnotatedPhoto, found: Phrases) -> bool:
+    """Whether a photo has the size that its annotations were made for, as it is going to be read."""
     try:
-        size = image_size(path)
+        header = read_header(found.image_folder / photo.file)
     except UserError as error:
-        faults.add("photos that cannot be read", str(error).removesuffix("."))
+        found.faults.add("photos that cannot be read", str(error).removesuffix("."))
         return False
-    if size == (photo.height, photo.width):
+    height, width = found.turned.size(photo.file, header, (photo.height, photo.width))
+    if (height, width) == (photo.height, photo.width):
         return True
-    sizes = f"{photo.file} is {size[1]} x {size[0]} pixels, its annotations {photo.width} x {photo.height}"
-    if size == (photo.width, photo.height) and _is_turned(path):
-        faults.add("photos that are turned by their EXIF orientation, as their annotations are not", sizes)
-    else:
-        faults.add("photos of another size than their annotations", sizes)
+    sizes = f"{photo.file} is {width} x {height} pixels, its annotations {photo.width} x {photo.height}"
+    found.faults.add("photos of another size than their annotations", sizes)
     return False
-
-
-def _is_turned(path: Path) -> bool:
-    """Whether a photo's EXIF orientation exchanges its sides."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(path.read_bytes())) as image:
-                return image.getexif().get(0x0112) in (5, 6, 7, 8)
-    except (OSError, ValueError, SyntaxError):
-        return False
 
 
 def _rows(photo: AnnotatedPhoto, split: str, settings: PhraseSettings, found: Phrases) -> list[ReferredObject]:
@@ -161,7 +152,8 @@ def _rows(photo: AnnotatedPhoto, split: str, settings: PhraseSettings, found: Ph
     if not targets:
         return []
     try:
-        pixels = read_image(found.image_folder / photo.file)
+        turned = photo.file in found.turned.turned
+        pixels = read_image(found.image_folder / photo.file, exif_rotation=turned)
     except UserError as error:
         found.faults.add("photos that cannot be read", str(error).removesuffix("."))
         return []

@@ -14,7 +14,7 @@ from cmpc.data.augmentation import Augmentation
 from cmpc.data.dataset import ReferringImages
 from cmpc.data.schema import PreparedDataset, ReferredObject
 from cmpc.data.spacy_word_types import SpacyWordTypes, label_rows, without_word_types
-from cmpc.data.vocabulary import Vocabulary
+from cmpc.data.vocabulary import Splitting, Vocabulary
 from cmpc.errors import UsageError
 from cmpc.interop.embeddings import load_embeddings
 from cmpc.model_folder import VOCABULARY, load_model_folder, located, read_model_config
@@ -133,11 +133,18 @@ def load_initial_weights(model: ReferringNetwork, options: TrainingOptions) -> N
 def _vocabulary(options: TrainingOptions, rows: Sequence[ReferredObject]) -> Vocabulary:
     """That of ``--initial-model`` or ``--vocabulary``, else the words of the split to learn from."""
     if options.initial_model is not None:
-        read_model_config(options.initial_model)  # a folder that is no model is named as such
-        return Vocabulary.load(located(options.initial_model) / VOCABULARY)
+        config = read_model_config(options.initial_model)  # a folder that is no model is named as such
+        return Vocabulary.load(located(options.initial_model) / VOCABULARY, config.text.splitting)
+    splitting = splitting_of(options)
     if options.vocabulary is not None:
-        return Vocabulary.load(options.vocabulary)
-    return Vocabulary.from_expressions(expression for row in rows for expression in row.expressions)
+        return Vocabulary.load(options.vocabulary, splitting)
+    expressions = (expression for row in rows for expression in row.expressions)
+    return Vocabulary.from_expressions(expressions, splitting=splitting)
+
+
+def splitting_of(options: TrainingOptions) -> Splitting:
+    """How a network that begins at random splits expressions into words."""
+    return (options.model or preset("small")).text.splitting
 
 
 def like_initial_model(theirs: ModelConfig, wanted: ModelConfig | None) -> ModelConfig:
@@ -149,6 +156,7 @@ def like_initial_model(theirs: ModelConfig, wanted: ModelConfig | None) -> Model
     if wanted is None:
         return theirs
     config = theirs.changed(image={"size": wanted.image.size})
+    wanted = wanted.changed(text={"splitting": theirs.text.splitting})  # older models have another than the presets
     for name, _, value in differences(config, wanted):
         raise UsageError(f"--initial-model brings its own network, words and weights: leave out {flag(name, value)}.")
     return config
@@ -182,10 +190,21 @@ def _word_labels(
     return None
 
 
+VALIDATION_SPLITS = ("val", "valid", "validation", "dev")
+"""Names of the split to be judged by, the likeliest first, in letters of any case."""
+
+
+def validation_split(options: TrainingOptions, data: PreparedDataset) -> str | None:
+    """The split to be judged by: the one asked for, else the one that is named so; None where there is none."""
+    named = {split.lower(): split for split in data.splits if split != options.train_split}
+    found = (named[name] for name in VALIDATION_SPLITS if name in named)
+    return options.validation_split or next(found, None)
+
+
 def _validation_set(
     options: TrainingOptions, data: PreparedDataset, vocabulary: Vocabulary, config: ModelConfig
 ) -> ReferringImages | None:
-    split = options.validation_split or ("val" if "val" in data.splits else None)
+    split = validation_split(options, data)
     if split is None or not options.validate_every:
         return None
     return ReferringImages(

@@ -60,8 +60,8 @@ class TrainingOptions:
     train_split: str = "train"
     """Split to learn from (ReferIt: trainval)."""
     validation_split: str | None = None
-    """Split that tells the best model; by default val where the data have it. Without one there is no best model, only
-    the last."""
+    """Split that tells the best model; by default val, valid, validation or dev, where the data have one. Without one
+    there is no best model, only the last."""
     vocabulary: Path | None = None
     """Vocabulary file, one word per line; by default it is made from the training split."""
     embeddings: Path | None = None

@@ -17,12 +17,12 @@ from cmpc.data.device_transforms import CollatePhotos
 from cmpc.data.sampler import PassSampler, StepSampler, Visit
 from cmpc.devices import channels_last_pays, expressions_at_once
 from cmpc.models.build import build_network
-from cmpc.models.config import CMPCConfig, GroundedConfig, ModelConfig
+from cmpc.models.config import CMPCConfig, GroundedConfig, ModelConfig, preset
 from cmpc.models.network import ReferringNetwork
 from cmpc.training.checkpoints import RunFolder
 from cmpc.training.compilation import check_compiler, compile_parts
 from cmpc.training.fabric import make_fabric, use_deterministic_algorithms
-from cmpc.training.inputs import Inputs, load_initial_weights, read_inputs
+from cmpc.training.inputs import VALIDATION_SPLITS, Inputs, load_initial_weights, read_inputs
 from cmpc.training.loading import loading, make_loader
 from cmpc.training.losses import Loss, ModernLoss, PaperLoss
 from cmpc.training.objective import Objective
@@ -30,7 +30,7 @@ from cmpc.training.optimizers import freeze_backbone, modern_optimizer, paper_op
 from cmpc.training.options import Plan, TrainingOptions
 from cmpc.training.progress import Meters
 from cmpc.training.run import Run
-from cmpc.training.run_settings import check_same_run, run_settings
+from cmpc.training.run_settings import check_same_run, run_settings, says_splitting
 from cmpc.training.schedule import PolynomialDecay, Schedule, WarmupCosine
 from cmpc.training.synchronised_norm import synchronise_batch_norms
 from cmpc.training.validation import ValidationScores, validate
@@ -55,6 +55,9 @@ def prepare(options: TrainingOptions) -> Run:
     before = folder.check(resume=options.resume)
     if before is not None and options.precision == "auto":  # trying the device out again might end otherwise
         options = replace(options, precision=before.get("options", {}).get("precision", "auto"))
+    if before is not None and options.initial_model is None and not says_splitting(before):
+        config = options.model or preset("small")
+        options = replace(options, model=config.changed(text={"splitting": "original"}))
     inputs = read_inputs(options, plan)
     steps = plan.total_steps(len(inputs.training_set.order))
     fabric, precision = _devices(options, plan, inputs.config)
@@ -233,4 +236,15 @@ def _notes(
     ]
     if isinstance(inputs.config.network, GroundedConfig) and not inputs.training_set.has_grounding:
         notes.append("Nothing says what words speak about, so where they look is learned from the masks alone.")
+    if cut := inputs.training_set.cut_expressions:
+        most = inputs.config.text.max_words
+        notes.append(f"{cut:,} expressions have more than {most} words; what follows is not read.")
+    if inputs.validation_set is not None and inputs.validation_set.split != "val":
+        notes.append(f"The best model is told by the split {inputs.validation_set.split}.")
+    if inputs.validation_set is None and options.validate_every:
+        names = ", ".join(VALIDATION_SPLITS)
+        notes.append(
+            f"The data have no split to tell the best model by (one called {names}), so there is only the last one: "
+            f"name one of {', '.join(inputs.training_set.data.splits)} with --validation-split."
+        )
     return notes

@@ -59,6 +59,8 @@ def check_same_run(before: Mapping[str, Any], now: Mapping[str, Any], options: A
         UserError: ``before`` is damaged or of a later format.
     """
     network, wanted = _network_of(before, folder), ModelConfig.from_dict(now["network"])
+    if not says_splitting(before):
+        wanted = wanted.changed(text={"splitting": network.text.splitting})
     defaults = {field.name: field.default for field in dataclasses.fields(options)}
     chosen = defaults | before.get("options", {})
     changed = [(name, chosen[name], value) for name, value in now["options"].items() if chosen[name] != value]
@@ -71,6 +73,13 @@ def check_same_run(before: Mapping[str, Any], now: Mapping[str, Any], options: A
             f"the data or the vocabulary are not those that the run in {folder} began with: "
             "give the same ones to resume it."
         )
+
+
+def says_splitting(settings: Mapping[str, Any]) -> bool:
+    """Whether settings say how expressions are split into words. Those of earlier versions, with one way, do not."""
+    network = settings.get("network")
+    text = network.get("text") if isinstance(network, dict) else None
+    return isinstance(text, dict) and "splitting" in text
 
 
 def differences(before: ModelConfig, now: ModelConfig) -> list[tuple[str, Any, Any]]:

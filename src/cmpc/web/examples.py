@@ -33,7 +33,9 @@ def read_examples(folder: Path) -> list[Example]:
     Raises:
         UserError: the folder holds no picture, or a file cannot be read.
     """
-    photos = sorted(file for file in folder.glob("*") if file.suffix.lower() in SUFFIXES)
+    photos = sorted(
+        file for file in folder.glob("*") if file.suffix.lower() in SUFFIXES and not file.name.startswith(".")
+    )
     if not photos:
         raise UserError(f"the folder {folder} holds no example picture ({', '.join(SUFFIXES)}).")
     return [_read(photo) for photo in photos]
@@ -45,7 +47,7 @@ def _read(photo: Path) -> Example:
     if not text.is_file():
         return Example(photo, ())
     try:
-        lines = text.read_text(encoding="utf-8").splitlines()
+        lines = text.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"cannot read the expressions {text}: {error}.") from None
     return Example(photo, tuple(line.strip() for line in lines if line.strip()))

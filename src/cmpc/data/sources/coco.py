@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from cmpc.data.schema import ReferredObject
-from cmpc.data.sources.collection import WHOLE, Collection, Reading, expression_texts, find_images, split_name
+from cmpc.data.sources.collection import WHOLE, Collection, Reading, find_images
+from cmpc.data.sources.faults import BrokenRows
+from cmpc.data.sources.fields import expression_texts, identity, split_name
 from cmpc.data.sources.instances import Instances
-from cmpc.errors import UserError
+from cmpc.data.sources.json_files import read_rows, row_object
 
 USUAL_IMAGE_FOLDERS = ("train2014", "val2014", "train2017", "val2017", "images")
 ANNOTATION_NAMES = ("ann_id", "annotation_id")
@@ -36,63 +37,77 @@ def collect(
     Raises:
         UserError: a file is damaged, an entry is wrong (the message says which), or images are missing.
     """
+    broken = BrokenRows(reading.skip_broken)
     objects = Instances.load(instances)
-    referred: dict[tuple[str, int], tuple[str, ...]] = {}
-    for number, entry in enumerate(_read_entries(expressions), start=1):
-        try:
-            annotation_id, split, texts = _entry(entry, default_split)
-            if annotation_id not in objects.annotations:
-                raise ValueError(f"annotation {annotation_id} is not in {instances}")
-        except ValueError as error:
-            raise UserError(f"{expressions}, entry {number}: {error}.") from None
-        if not reading.splits or split in reading.splits:
-            key = (split, annotation_id)
-            referred[key] = referred.get(key, ()) + texts
+    referred: dict[tuple[str, int | str], tuple[str, ...]] = {}
+    sizes: dict[str, tuple[int, int] | None] = {}
+    for place, content in read_rows(expressions):
+        with broken.told("entries that are wrong", f"{expressions}, {place}"):
+            entry = _entry(content, default_split)
+            _check_annotation(entry, objects)
+            if not reading.splits or entry.split in reading.splits:
+                objects.add_size(entry.annotation_id, sizes)
+                key = (entry.split, entry.annotation_id)
+                referred[key] = referred.get(key, ()) + entry.texts
     if not referred:
         where = f" of the splits {', '.join(reading.splits)}" if reading.splits else ""
-        raise UserError(f"{expressions} holds no expression{where}.")
+        raise broken.nothing_left(f"{expressions} holds no expression{where}")
 
-    sizes: dict[str, tuple[int, int] | None] = {}
-    for _, annotation_id in referred:
-        image, height, width = objects.image_of(annotation_id)
-        sizes[image] = (height, width)
-    found = find_images(images, USUAL_IMAGE_FOLDERS, sizes, reading)
+    found = find_images(images, USUAL_IMAGE_FOLDERS, sizes, reading, broken)
     rows: dict[str, list[ReferredObject]] = {}
     for (split, annotation_id), texts in reading.track(referred.items(), "reading masks", len(referred)):
-        row = objects.row(annotation_id, str(annotation_id), texts)
-        if row.image in found.sizes:
-            rows.setdefault(split, []).append(row)
+        with broken.told("broken masks", str(instances)):
+            row = objects.row(annotation_id, str(annotation_id), texts)
+            if row.image in found.sizes:
+                rows.setdefault(split, []).append(row)
+    if not rows:
+        raise broken.nothing_left(f"{expressions} holds no expression that can be used")
     return Collection(
         rows=rows,
         image_folder=found.folder,
         files=[instances, expressions],
         missing_images=found.missing,
+        turned_images=found.turned.turned,
+        broken=dict(broken.faults.counts),
+        notes=found.turned.lines() + broken.lines(),
     )
 
 
-def _read_entries(path: Path) -> list[Any]:
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise UserError(f"cannot read the expressions {path}: {error.strerror}.") from None
-    except UnicodeDecodeError:
-        raise UserError(f"{path} is not a list of expressions: it is not UTF-8 text.") from None
-    try:
-        if text.lstrip().startswith("["):
-            return json.loads(text)
-        return [json.loads(line) for line in text.split("\n") if line.strip()]
-    except (ValueError, RecursionError):
-        raise UserError(f"{path} is neither a JSON list nor JSON Lines.") from None
+class _Entry(NamedTuple):
+    """An entry of the list of expressions, checked."""
+
+    annotation_id: int | str
+    image_id: int | str | None
+    """None where the entry does not say it."""
+    split: str
+    texts: tuple[str, ...]
 
 
-def _entry(entry: Any, default_split: str) -> tuple[int, str, tuple[str, ...]]:
-    if not isinstance(entry, dict):
-        raise ValueError('it is not a JSON object such as {"ann_id": 123, "expressions": ["left man"]}')
-    ids = [entry[name] for name in ANNOTATION_NAMES if name in entry]
-    if len(ids) != 1 or not isinstance(ids[0], int):
-        raise ValueError("it needs one ann_id, a whole number")
-    texts = [entry[name] for name in EXPRESSION_NAMES if name in entry]
+def _entry(content: Any, default_split: str) -> _Entry:
+    values = row_object(content, '{"ann_id": 123, "expressions": ["left man"]}')
+    ids = [values[name] for name in ANNOTATION_NAMES if name in values]
+    if len(ids) != 1:
+        raise ValueError("it needs one ann_id")
+    texts = [values[name] for name in EXPRESSION_NAMES if name in values]
     if len(texts) != 1:
         raise ValueError("it needs expressions, a list of texts")
-    split = split_name(entry.get("split", default_split))
-    return ids[0], split, expression_texts([texts[0]] if isinstance(texts[0], str) else texts[0])
+    return _Entry(
+        identity(ids[0]),
+        identity(values["image_id"]) if "image_id" in values else None,
+        split_name(values.get("split", default_split)),
+        expression_texts([texts[0]] if isinstance(texts[0], str) else texts[0]),
+    )
+
+
+def _check_annotation(entry: _Entry, objects: Instances) -> None:
+    """
+    Raises:
+        ValueError: there is no such annotation, or it is of another image.
+    """
+    if entry.annotation_id not in objects.annotations:
+        raise ValueError(f"annotation {entry.annotation_id} is not in {objects.path}")
+    image_id = objects.image_id_of(entry.annotation_id)
+    if entry.image_id is not None and entry.image_id != image_id:
+        raise ValueError(
+            f"it is about image {entry.image_id}, but annotation {entry.annotation_id} is of image {image_id}"
+        )

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Any, TypeGuard, TypeVar
+from typing import Literal, TypeVar
 
-from cmpc.data.images import image_size, read_image
-from cmpc.data.schema import SPLIT_NAME, ReferredObject
+from cmpc.data.image_formats import ImageHeader, read_header
+from cmpc.data.images import decode_image
+from cmpc.data.schema import ReferredObject
+from cmpc.data.sources.faults import BrokenRows
+from cmpc.data.sources.upright import Exif, TurnedPhotos
 from cmpc.errors import UserError
 
 T = TypeVar("T")
@@ -33,12 +35,16 @@ class Reading:
     """Leave objects out whose image is missing, instead of refusing."""
     decode_images: bool = False
     """Decode each image in full (minutes for a benchmark) instead of reading its header only."""
+    skip_broken: bool = False
+    """Leave out rows that are broken, and count them, instead of refusing."""
+    exif: Exif = "auto"
+    """What to do about photos that are stored turned."""
     track: Track = no_progress
     """Shows progress."""
 
 
 WHOLE = Reading()
-"""All splits, and every image must be there."""
+"""All splits, and every image must be there and every row be right."""
 
 
 @dataclass
@@ -52,7 +58,13 @@ class Collection:
     files: list[Path]
     """The annotation files that were read."""
     missing_images: list[str] = field(default_factory=list)
-    """Images that were left out."""
+    """Images that were left out because their files are missing."""
+    turned_images: list[str] = field(default_factory=list)
+    """Images that were annotated upright, but are stored turned."""
+    broken: dict[str, int] = field(default_factory=dict)
+    """What was left out on request because it is broken: reason -> number."""
+    notes: list[str] = field(default_factory=list)
+    """What the user should know, as sentences."""
 
 
 @dataclass(frozen=True)
@@ -65,10 +77,19 @@ class FoundImages:
     """Image -> height and width in pixels."""
     missing: list[str]
     """Images that are not there."""
+    turned: TurnedPhotos
+    """What was decided about images that are stored turned."""
 
 
 def find_images(
-    given: Path, below: Sequence[str], sizes: Mapping[str, tuple[int, int] | None], reading: Reading
+    given: Path,
+    below: Sequence[str],
+    sizes: Mapping[str, tuple[int, int] | None],
+    reading: Reading,
+    broken: BrokenRows,
+    *,
+    guess_size: Callable[[str, ImageHeader], tuple[int, int] | None] = lambda image, header: None,
+    if_both_fit: Literal["keep", "refuse"] = "refuse",
 ) -> FoundImages:
     """Makes sure that the image files are there and have the size that their annotations were made for.
 
@@ -77,9 +98,14 @@ def find_images(
         below: the usual places below it.
         sizes: image -> expected (height, width), or None where any size will do.
         reading: what to do about missing images, and how closely to look.
+        broken: what to do about broken images.
+        guess_size: the height and width for which the annotations of an image with an EXIF orientation were made, where
+            ``sizes`` does not say it; None where they fit it both as stored and upright.
+        if_both_fit: what to do about these: ``keep`` for benchmarks, whose annotations were made on pixels as stored.
 
     Raises:
-        UserError: the folder does not exist, or images are missing, broken or of another size.
+        UserError: the folder does not exist, or images are missing, broken or of another size, or it is not known
+            whether they are to be turned.
     """
     folder = find_image_folder(given, below, sizes)
     present = existing_files(folder, sizes)
@@ -88,16 +114,25 @@ def find_images(
         raise UserError(_missing_message(missing, len(sizes), folder, allow_missing=reading.allow_missing))
     names = [image for image in sizes if image in present]
     found: dict[str, tuple[int, int]] = {}
+    turned = TurnedPhotos(reading.exif, if_both_fit)
     for image in reading.track(names, "checking images", len(names)):
         path, expected = folder / image, sizes[image]
-        height, width = read_image(path).shape[:2] if reading.decode_images else image_size(path)
-        if expected is not None and expected != (height, width):
-            raise UserError(
-                f"{path} is {width} x {height} pixels but its annotation was made for {expected[1]} x {expected[0]}: "
-                "give the folder with the original photos."
-            )
-        found[image] = (height, width)
-    return FoundImages(folder, found, missing)
+        with broken.told("images that cannot be read or are of another size", str(path)):
+            header = read_header(path)
+            if reading.decode_images:
+                decode_image(path)
+            if expected is None and header.orientation != 1:
+                expected = guess_size(image, header)
+            height, width = turned.size(image, header, expected)
+            if sizes[image] not in (None, (height, width)):
+                assert expected is not None
+                raise UserError(
+                    f"{path} is {width} x {height} pixels but its annotation was made for {expected[1]} x "
+                    f"{expected[0]}: give the folder with the original photos."
+                )
+            found[image] = (height, width)
+    turned.check()
+    return FoundImages(folder, found, missing, turned)
 
 
 def existing_files(folder: Path, names: Iterable[str]) -> set[str]:
@@ -126,69 +161,6 @@ def find_image_folder(given: Path, below: Sequence[str], wanted: Iterable[str]) 
     wanted = list(wanted)
     candidates = [given, *(given / place for place in below if (given / place).is_dir())]
     return max(candidates, key=lambda folder: len(existing_files(folder, wanted)))
-
-
-def image_name(value: object) -> str:
-    """An image's path relative to the image folder, checked to stay inside it.
-
-    Raises:
-        ValueError: it is no such path.
-    """
-    if not is_text(value) or not value or "\0" in value:
-        raise ValueError("its image is not the name of a file")
-    path = PurePosixPath(value)
-    if path.is_absolute() or ".." in path.parts:
-        raise ValueError(f"its image {value} is not a path inside the image folder")
-    return str(path)
-
-
-def split_name(value: object) -> str:
-    """The name of a split, checked to be one that can be a file's.
-
-    Raises:
-        ValueError: it is no such name.
-    """
-    if not isinstance(value, str) or not SPLIT_NAME.fullmatch(value):
-        raise ValueError(f"the split {value!r} is not a name of letters, digits, '_', '+' and '.'")
-    return value
-
-
-def expression_texts(value: object) -> tuple[str, ...]:
-    """A non-empty list of non-blank expressions, stripped.
-
-    Raises:
-        ValueError: it is something else.
-    """
-    if not isinstance(value, list) or not value:
-        raise ValueError("it has no expressions")
-    if not all(is_text(text) and text.strip() for text in value):
-        raise ValueError("an expression is empty or is not text")
-    return tuple(text.strip() for text in value)
-
-
-def is_text(value: object) -> TypeGuard[str]:
-    """Whether the value is text that a file can hold: JSON can name halves of characters, which no file can."""
-    if not isinstance(value, str):
-        return False
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def read_json(path: Path) -> Any:
-    """The content of a JSON file.
-
-    Raises:
-        UserError: the file is missing or damaged.
-    """
-    try:
-        return json.loads(path.read_bytes())
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}.") from None
-    except (ValueError, RecursionError):
-        raise UserError(f"{path} is damaged: it is not a JSON file.") from None
 
 
 def _missing_message(missing: list[str], total: int, folder: Path, *, allow_missing: bool) -> str:

@@ -7,7 +7,8 @@ from typing import Any
 
 from cmpc.data.masks import box_of, rle_from_coco
 from cmpc.data.schema import ReferredObject
-from cmpc.data.sources.collection import image_name, read_json
+from cmpc.data.sources.fields import identity, image_name, whole_number
+from cmpc.data.sources.json_files import read_json
 from cmpc.errors import UserError
 
 
@@ -15,7 +16,11 @@ class Instances:
     """COCO's ``instances.json``: images, annotated objects and their categories."""
 
     def __init__(
-        self, path: Path, images: dict[int, Any], annotations: dict[int, Any], categories: dict[int, str]
+        self,
+        path: Path,
+        images: dict[int | str, Any],
+        annotations: dict[int | str, Any],
+        categories: dict[int | str, str],
     ) -> None:
         self.path = path
         self.images = images
@@ -27,38 +32,65 @@ class Instances:
         """Reads the file.
 
         Raises:
-            UserError: it is missing, damaged or of another kind.
+            UserError: it is missing, damaged or of another kind, or an id stands in it twice.
         """
         content = read_json(path)
         try:
-            images = {image["id"]: image for image in content["images"]}
-            annotations = {annotation["id"]: annotation for annotation in content["annotations"]}
-            categories = {category["id"]: str(category["name"]) for category in content.get("categories", [])}
-        except (KeyError, TypeError, AttributeError):
+            images = by_id(content["images"], "image", path)
+            annotations = by_id(content["annotations"], "annotation", path)
+            categories = by_id(content.get("categories") or [], "category", path)
+            names = {number: str(category["name"]) for number, category in categories.items()}
+        except (KeyError, TypeError, AttributeError, ValueError):
             raise UserError(f"{path} does not look like COCO's instances: it lacks images or annotations.") from None
-        return Instances(path, images, annotations, categories)
+        return Instances(path, images, annotations, names)
 
-    def image_of(self, annotation_id: int) -> tuple[str, int, int]:
+    def image_of(self, annotation_id: int | str) -> tuple[str, int, int]:
         """File name, height and width of the image of an annotation.
 
         Raises:
             UserError: the image is not in the file, or its entry is damaged.
         """
-        image_id = self.annotations[annotation_id].get("image_id")
-        image = self.images.get(image_id) if isinstance(image_id, int) else None
+        image = self.images.get(self.image_id_of(annotation_id))
         if image is None:
-            raise UserError(f"{self.path}: the image of annotation {annotation_id} is not in the file: get it anew.")
+            raise UserError(
+                f"{self.path}: the image of annotation {annotation_id} is not in the file: add it to the images."
+            )
         try:
-            height, width = image["height"], image["width"]
-            if not (isinstance(height, int) and isinstance(width, int) and height > 0 and width > 0):
-                raise ValueError(f"its size is {width} x {height}")
+            height, width = whole_number(image["height"]), whole_number(image["width"])
+            if height is None or width is None or min(height, width) < 1:
+                raise ValueError(f"its size is {image['width']} x {image['height']}")
             return image_name(image["file_name"]), height, width
         except KeyError as error:
             raise UserError(f"{self.path}: image {image['id']} has no {error.args[0]}.") from None
         except ValueError as error:
             raise UserError(f"{self.path}: image {image['id']} is damaged: {error}.") from None
 
-    def row(self, annotation_id: int, ref_id: str, expressions: tuple[str, ...]) -> ReferredObject:
+    def image_id_of(self, annotation_id: int | str) -> int | str:
+        """The id of the image of an annotation.
+
+        Raises:
+            UserError: the annotation has none.
+        """
+        try:
+            return identity(self.annotations[annotation_id].get("image_id"))
+        except ValueError:
+            raise UserError(f"{self.path}: annotation {annotation_id} does not say of which image it is.") from None
+
+    def add_size(self, annotation_id: int | str, sizes: dict[str, tuple[int, int] | None]) -> None:
+        """Adds file name, height and width of the image of an annotation to those of others.
+
+        Raises:
+            UserError: as ``image_of``; or the file has another size in another entry.
+        """
+        image, height, width = self.image_of(annotation_id)
+        known = sizes.setdefault(image, (height, width))
+        if known is not None and known != (height, width):
+            raise UserError(
+                f"{self.path}: the image {image} stands there with two sizes, {known[1]} x {known[0]} and {width} x "
+                f"{height}."
+            )
+
+    def row(self, annotation_id: int | str, ref_id: str, expressions: tuple[str, ...]) -> ReferredObject:
         """The table row of an annotation.
 
         Raises:
@@ -71,6 +103,25 @@ class Instances:
             box = box_of(rle, height, width)
         except ValueError as error:
             raise UserError(f"{self.path}: the mask of annotation {annotation_id} is broken: {error}.") from None
-        category_id, image_id = annotation.get("category_id"), str(annotation["image_id"])
-        category = self.categories.get(category_id, "") if isinstance(category_id, int) else ""
+        try:
+            category = self.categories.get(identity(annotation.get("category_id")), "")
+        except ValueError:
+            category = ""
+        image_id = str(self.image_id_of(annotation_id))
         return ReferredObject(ref_id, image_id, image, height, width, rle, box, category, expressions)
+
+
+def by_id(entries: Any, what: str, path: Path) -> dict[int | str, Any]:
+    """Entries by their id.
+
+    Raises:
+        KeyError, TypeError, AttributeError, ValueError: they are no list of objects with ids.
+        UserError: an id stands there twice.
+    """
+    found: dict[int | str, Any] = {}
+    for entry in entries:
+        number = identity(entry["id"])
+        if number in found:
+            raise UserError(f"{path}: the {what} with the id {number} stands there twice: give each an id of its own.")
+        found[number] = entry
+    return found

@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
-
 from cmpc.conventions import WORD_TYPES
-from cmpc.data.images import image_size
-from cmpc.data.masks import box_of, encode_mask, rle_from_box, rle_from_coco, rle_from_polygons
-from cmpc.data.schema import ReferredObject
-from cmpc.data.sources.collection import (
-    WHOLE,
-    Collection,
-    Reading,
-    expression_texts,
-    find_images,
-    image_name,
-    is_text,
-    split_name,
+from cmpc.data.image_formats import ImageHeader, read_header
+from cmpc.data.mask_pictures import doubt, read_mask_picture
+from cmpc.data.masks import (
+    box_of,
+    decode_mask,
+    encode_mask,
+    polygon_parts,
+    reaches_outside,
+    rle_from_box,
+    rle_from_coco,
+    rle_from_polygons,
 )
+from cmpc.data.schema import ReferredObject
+from cmpc.data.sources.collection import WHOLE, Collection, Reading, find_images
+from cmpc.data.sources.faults import BrokenRows, Faults
+from cmpc.data.sources.fields import expression_texts, identity, image_name, is_text, split_name
+from cmpc.data.sources.json_files import read_rows, row_object
 from cmpc.data.vocabulary import tokenize
 from cmpc.errors import UserError
 
@@ -37,7 +37,8 @@ SHAPES = ("mask", "rle", "polygon", "box")
 class _Line:
     """A line of the table, checked as far as that goes without the image."""
 
-    number: int
+    place: str
+    """Such as ``line 7``."""
     ref_id: str
     image: str
     split: str
@@ -57,75 +58,75 @@ def collect(
     """Reads a table of your own.
 
     Args:
-        table: JSON Lines; ``docs/data.md`` describes the fields. Paths of mask files are relative to its folder.
+        table: JSON Lines, or a JSON list; ``docs/data.md`` describes the fields. Paths of mask files are relative to
+            its folder.
         images: the folder that the table's image paths are relative to.
         reading: which splits, and what to do about images.
 
     Raises:
         UserError: a line is wrong (the message names it), or images are missing.
     """
-    lines = [line for line in _read_lines(table) if not reading.splits or line.split in reading.splits]
+    broken = BrokenRows(reading.skip_broken)
+    lines = [line for line in _read_lines(table, broken) if not reading.splits or line.split in reading.splits]
     if not lines:
         where = f" of the splits {', '.join(reading.splits)}" if reading.splits else ""
-        raise UserError(f"{table} holds no object{where}.")
-    found = find_images(images, (), {line.image: None for line in lines}, reading)
+        raise broken.nothing_left(f"{table} holds no object{where}")
+    expected: dict[str, tuple[int, int] | None] = {line.image: None for line in lines}
+    found = find_images(images, (), expected, reading, broken, guess_size=_sizes_by_annotations(lines, table.parent))
     rows: dict[str, list[ReferredObject]] = {}
+    doubts = Faults()
     for line in reading.track(lines, "reading masks", len(lines)):
         if line.image not in found.sizes:
             continue
         height, width = found.sizes[line.image]
-        try:
+        where = f"{table}, {line.place}"
+        with broken.told("broken masks", f"{where}: the mask is broken"):
             rle = _rle(line, table.parent, height, width)
-            box = box_of(rle, height, width)
-        except ValueError as error:
-            raise UserError(f"{table}, line {line.number}: the mask is broken: {error}.") from None
-        row = ReferredObject(
-            ref_id=line.ref_id,
-            image_id=line.image,
-            image=line.image,
-            height=height,
-            width=width,
-            rle=rle,
-            box=box,
-            category=line.category,
-            expressions=line.expressions,
-            groups=line.groups,
-            word_types=line.word_types,
-        )
-        rows.setdefault(line.split, []).append(row)
-    return Collection(rows=rows, image_folder=found.folder, files=[table], missing_images=found.missing)
+            row = ReferredObject(
+                ref_id=line.ref_id,
+                image_id=line.image,
+                image=line.image,
+                height=height,
+                width=width,
+                rle=rle,
+                box=box_of(rle, height, width),
+                category=line.category,
+                expressions=line.expressions,
+                groups=line.groups,
+                word_types=line.word_types,
+            )
+            rows.setdefault(line.split, []).append(row)
+            mask = decode_mask(rle, height, width)
+            if (reason := doubt(mask)) and (line.shape != "box" or mask.sum() == 1):  # a box may be the whole photo
+                doubts.add("masks that may not be as they are meant", f"{where}: {reason}")
+    if not rows:
+        raise broken.nothing_left(f"{table} holds no object that can be used")
+    return Collection(
+        rows=rows,
+        image_folder=found.folder,
+        files=[table],
+        missing_images=found.missing,
+        turned_images=found.turned.turned,
+        broken=dict(broken.faults.counts),
+        notes=[*found.turned.lines(), *doubts.lines(), *broken.lines()],
+    )
 
 
-def _read_lines(table: Path) -> list[_Line]:
-    try:
-        text = table.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise UserError(f"cannot read the table {table}: {error.strerror}.") from None
-    except UnicodeDecodeError:
-        raise UserError(f"{table} is not a table of JSON Lines: it is not UTF-8 text.") from None
+def _read_lines(table: Path, broken: BrokenRows) -> list[_Line]:
     lines: list[_Line] = []
-    seen: dict[tuple[str, str], int] = {}
-    for number, content in enumerate(text.split("\n"), start=1):
-        if not content.strip():
-            continue
-        try:
-            line = _line(number, content)
-            first = seen.setdefault((line.split, line.ref_id), number)
-            if first != number:
-                raise ValueError(f"the id {line.ref_id!r} stands already on line {first}")
-        except ValueError as error:
-            raise UserError(f"{table}, line {number}: {error}.") from None
-        lines.append(line)
+    seen: dict[tuple[str, str], str] = {}
+    for place, content in read_rows(table):
+        with broken.told("rows that are not as the table's fields ask", f"{table}, {place}"):
+            line = _line(place, content)
+            first = seen.setdefault((line.split, line.ref_id), place)
+            if first != place:
+                raise ValueError(f"the id {line.ref_id!r} stands already on {first}")
+            lines.append(line)
     return lines
 
 
-def _line(number: int, content: str) -> _Line:
-    try:
-        values = json.loads(content)
-    except (ValueError, RecursionError):
-        raise ValueError("it is not JSON; each line must be one JSON object") from None
-    if not isinstance(values, dict):
-        raise ValueError('it is not a JSON object such as {"image": ..., "expression": ..., "mask": ...}')
+def _line(place: str, content: Any) -> _Line:
+    values = row_object(content, '{"image": ..., "expression": ..., "mask": ...}')
     if unknown := [name for name in values if name not in FIELDS]:
         raise ValueError(f"there is no field {unknown[0]!r}; the fields are {', '.join(FIELDS)}")
     shapes = [name for name in SHAPES if name in values]
@@ -133,14 +134,15 @@ def _line(number: int, content: str) -> _Line:
         raise ValueError(f"give one of {', '.join(SHAPES)}, not {' and '.join(shapes) or 'none'}")
     split = split_name(values.get("split", "train"))
     expressions = _expressions(values)
-    ref_id = values.get("id", number)
-    if not (is_text(ref_id) or isinstance(ref_id, int)) or isinstance(ref_id, bool):
-        raise ValueError("the id is neither text nor a whole number")
+    try:
+        ref_id = identity(values.get("id", place.rpartition(" ")[2]))
+    except ValueError:
+        raise ValueError("the id is neither text nor a whole number") from None
     category = values.get("category", "")
     if not is_text(category):
         raise ValueError("the category is not text")
     return _Line(
-        number=number,
+        place=place,
         ref_id=str(ref_id),
         image=image_name(values.get("image")),
         split=split,
@@ -156,7 +158,12 @@ def _line(number: int, content: str) -> _Line:
 def _expressions(values: dict[str, Any]) -> tuple[str, ...]:
     if ("expression" in values) == ("expressions" in values):
         raise ValueError("give either expression or expressions")
-    return expression_texts([values["expression"]] if "expression" in values else values["expressions"])
+    return expression_texts(_listed(values.get("expression", values.get("expressions"))))
+
+
+def _listed(value: Any) -> Any:
+    """One value as a list of it; whether a text or a list stands under expression or expressions does not matter."""
+    return value if isinstance(value, list) else [value]
 
 
 def _groups(values: dict[str, Any], count: int) -> tuple[str, ...]:
@@ -173,7 +180,8 @@ def _groups(values: dict[str, Any], count: int) -> tuple[str, ...]:
 def _word_types(values: dict[str, Any], expressions: Sequence[str]) -> tuple[tuple[str, ...], ...]:
     if "word_types" not in values:
         return ()
-    given = [values["word_types"]] if "expression" in values else values["word_types"]
+    is_single = not isinstance(values.get("expression", values.get("expressions")), list)
+    given = [values["word_types"]] if is_single else values["word_types"]
     if not isinstance(given, list) or len(given) != len(expressions):
         raise ValueError("word_types needs one list for each expression")
     for types, expression in zip(given, expressions, strict=True):
@@ -188,33 +196,54 @@ def _word_types(values: dict[str, Any], expressions: Sequence[str]) -> tuple[tup
 def _rle(line: _Line, folder: Path, height: int, width: int) -> str:
     value = line.shape_value
     if line.shape == "mask":
-        return encode_mask(_read_mask_file(folder, value, height, width))
+        return encode_mask(read_mask_picture(_mask_path(folder, value), name=value, size=(height, width)))
     if line.shape == "box":
         return rle_from_box(value if isinstance(value, list) else [], height, width)
     if line.shape == "rle":
         return rle_from_coco(value if isinstance(value, dict) else None, height, width)
+    return rle_from_polygons(_polygons(value), height, width)
+
+
+def _polygons(value: Any) -> list[list[float]]:
     if not isinstance(value, list):
         raise ValueError("polygon is not a list of numbers or of such lists")
-    polygons = value if all(isinstance(part, list) for part in value) else [value]
-    return rle_from_polygons(polygons, height, width)
+    return polygon_parts(value)
 
 
-def _read_mask_file(folder: Path, name: object, height: int, width: int) -> np.ndarray:
-    if not isinstance(name, str) or not name:
+def _mask_path(folder: Path, name: object) -> Path:
+    if not is_text(name) or not name or "\0" in name:
         raise ValueError("mask is not the name of an image file")
+    return folder / name.replace("\\", "/")
+
+
+def _sizes_by_annotations(lines: Sequence[_Line], folder: Path) -> Callable[[str, ImageHeader], tuple[int, int] | None]:
+    """For which height and width the masks of an image were made, if they fit only one of the two that it may have."""
+    by_image: dict[str, list[_Line]] = {}
+    for line in lines:
+        by_image.setdefault(line.image, []).append(line)
+
+    def guess(image: str, header: ImageHeader) -> tuple[int, int] | None:
+        sizes = {(header.height, header.width), header.upright}
+        fitting = [size for size in sizes if all(_may_fit(line, folder, *size) for line in by_image[image])]
+        return fitting[0] if len(fitting) == 1 else None
+
+    return guess
+
+
+def _may_fit(line: _Line, folder: Path, height: int, width: int) -> bool:
+    """Whether a mask may be one of an image of this size; also if it is broken, which is told later."""
+    value = line.shape_value
     try:
-        data = (folder / name).read_bytes()
-    except (OSError, ValueError) as error:
-        raise ValueError(f"cannot read {name}: {getattr(error, 'strerror', None) or error}") from None
-    if data.startswith(b"\xff\xd8"):
-        raise ValueError(f"{name} is a JPEG, whose edges are blurred; save masks as PNG")
-    try:
-        mask_size = image_size(data, name=name)
-    except UserError as error:
-        raise ValueError(str(error).removesuffix(".")) from None
-    if mask_size != (height, width):
-        raise ValueError(f"{name} is {mask_size[1]} x {mask_size[0]} pixels but the image is {width} x {height}")
-    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    if pixels is None:
-        raise ValueError(f"{name} is damaged")
-    return (pixels[:, :, :3] if pixels.ndim == 3 else pixels[:, :, None]).max(axis=2) != 0
+        if line.shape == "mask":
+            header = read_header(_mask_path(folder, value))
+            return (header.height, header.width) == (height, width)
+        if line.shape == "rle":
+            return value.get("size") in (None, [height, width])
+        if line.shape == "box":
+            x, y, box_width, box_height = value
+            polygons = [[x, y, x + box_width, y + box_height]]
+        else:
+            polygons = polygon_parts(value)
+        return not any(reaches_outside(polygon[0::2], polygon[1::2], height, width) for polygon in polygons)
+    except (UserError, ValueError, TypeError, AttributeError):
+        return True

@@ -10,9 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from cmpc.data.schema import ReferredObject
-from cmpc.data.sources.collection import WHOLE, Collection, Reading, expression_texts, find_images
+from cmpc.data.sources.collection import WHOLE, Collection, Reading, find_images
+from cmpc.data.sources.faults import BrokenRows
+from cmpc.data.sources.fields import expression_texts, identity
 from cmpc.data.sources.instances import Instances
 from cmpc.data.sources.restricted_pickle import read_plain_pickle
+from cmpc.data.sources.upright import counted, listed
 from cmpc.errors import UsageError, UserError
 
 
@@ -54,7 +57,9 @@ class _Reference:
     """An entry of the pickle, checked."""
 
     ref_id: str
-    annotation_id: int
+    annotation_id: int | str
+    image_id: int | str | None
+    """None where the entry does not say it."""
     split: str
     expressions: tuple[str, ...]
 
@@ -81,33 +86,63 @@ def collect(
         raise UsageError(f"{benchmark.name} has no split {unknown[0]!r}; it has {', '.join(benchmark.splits)}.")
     folder = _benchmark_folder(benchmark, annotations)
     refs_file, instances_file = folder / benchmark.refs, folder / "instances.json"
-    references = _references(refs_file, benchmark)
+    broken = BrokenRows(reading.skip_broken)
+    references = _references(refs_file, benchmark, broken)
     if reading.splits:
         references = [reference for reference in references if reference.split in reading.splits]
+    silent = [reference.ref_id for reference in references if not reference.expressions]
+    references = [reference for reference in references if reference.expressions]
     instances = Instances.load(instances_file)
 
     sizes: dict[str, tuple[int, int] | None] = {}
+    checked: list[_Reference] = []
     for reference in references:
-        if reference.annotation_id not in instances.annotations:
-            raise UserError(
-                f"{refs_file}: ref {reference.ref_id} names annotation {reference.annotation_id}, which is not in "
-                f"{instances_file}: take both files from the same release."
-            )
-        image, height, width = instances.image_of(reference.annotation_id)
-        sizes[image] = (height, width)
-    found = find_images(images, USUAL_IMAGE_FOLDERS, sizes, reading)
+        with broken.told("references that their annotations contradict", f"{refs_file}: ref {reference.ref_id}"):
+            _check_annotation(reference, instances)
+            instances.add_size(reference.annotation_id, sizes)
+            checked.append(reference)
+    if not checked:
+        raise broken.nothing_left(f"{refs_file} holds no expression that can be used")
+    found = find_images(images, USUAL_IMAGE_FOLDERS, sizes, reading, broken, if_both_fit="keep")
 
     rows: dict[str, list[ReferredObject]] = {split: [] for split in benchmark.splits}
-    for reference in reading.track(references, "reading masks", len(references)):
-        row = instances.row(reference.annotation_id, reference.ref_id, reference.expressions)
-        if row.image in found.sizes:
-            rows[reference.split].append(row)
+    for reference in reading.track(checked, "reading masks", len(checked)):
+        with broken.told("broken masks", f"{refs_file}: ref {reference.ref_id}"):
+            row = instances.row(reference.annotation_id, reference.ref_id, reference.expressions)
+            if row.image in found.sizes:
+                rows[reference.split].append(row)
+    if not any(rows.values()):
+        raise broken.nothing_left(f"{refs_file} holds no expression that can be used")
+    notes = found.turned.lines()
+    if silent:
+        notes.append(f"{counted(silent, 'reference')} left out for want of a sentence (ref {listed(silent)}).")
     return Collection(
         rows={split: of_split for split, of_split in rows.items() if of_split},
         image_folder=found.folder,
         files=[refs_file, instances_file],
         missing_images=found.missing,
+        turned_images=found.turned.turned,
+        broken=dict(broken.faults.counts),
+        notes=notes + broken.lines(),
     )
+
+
+def _check_annotation(reference: _Reference, instances: Instances) -> None:
+    """
+    Raises:
+        ValueError: there is no such annotation, or it is of another image.
+    """
+    if reference.annotation_id not in instances.annotations:
+        raise ValueError(
+            f"it names annotation {reference.annotation_id}, which is not in {instances.path}: take both files from "
+            "the same release"
+        )
+    image_id = instances.image_id_of(reference.annotation_id)
+    if reference.image_id is not None and reference.image_id != image_id:
+        raise ValueError(
+            f"it is about image {reference.image_id}, but its annotation {reference.annotation_id} is of image "
+            f"{image_id}: take both files from the same release"
+        )
 
 
 def _benchmark_folder(benchmark: ReferBenchmark, annotations: Path) -> Path:
@@ -122,34 +157,41 @@ def _benchmark_folder(benchmark: ReferBenchmark, annotations: Path) -> Path:
     )
 
 
-def _references(path: Path, benchmark: ReferBenchmark) -> list[_Reference]:
+def _references(path: Path, benchmark: ReferBenchmark, broken: BrokenRows) -> list[_Reference]:
     entries = read_plain_pickle(path)
     if not isinstance(entries, list) or not entries:
         raise UserError(f"{path} is not a list of referred objects: get the file anew.")
-    references = []
-    seen: set[str] = set()
+    references: dict[str, _Reference] = {}
     for number, entry in enumerate(entries):
-        try:
+        with broken.told("damaged references", f"{path}: entry {number}"):
             reference = _reference(entry)
-        except KeyError as error:
-            raise UserError(f"{path}: entry {number} has no {error.args[0]}: get the file anew.") from None
-        except (TypeError, ValueError) as error:
-            raise UserError(f"{path}: entry {number} is damaged ({error}): get the file anew.") from None
-        if reference.split not in benchmark.splits:
-            raise UserError(
-                f"{path}: ref {reference.ref_id} is of the split {reference.split!r}, which {benchmark.name} does not "
-                f"have (it has {', '.join(benchmark.splits)}): get the file anew."
-            )
-        if reference.ref_id in seen:
-            raise UserError(f"{path}: ref {reference.ref_id} stands there twice: get the file anew.")
-        seen.add(reference.ref_id)
-        references.append(reference)
-    return references
+            if reference.split not in benchmark.splits:
+                raise ValueError(
+                    f"ref {reference.ref_id} is of the split {reference.split!r}, which {benchmark.name} does not have "
+                    f"(it has {', '.join(benchmark.splits)})"
+                )
+            if reference.ref_id in references:
+                raise UserError(f"{path}: ref {reference.ref_id} stands there twice: get the file anew.")
+            references[reference.ref_id] = reference
+    return list(references.values())
 
 
 def _reference(entry: Any) -> _Reference:
-    ref_id, annotation_id, split = entry["ref_id"], entry["ann_id"], entry["split"]
-    if not isinstance(ref_id, int) or not isinstance(annotation_id, int) or not isinstance(split, str):
-        raise ValueError("its ref_id, ann_id or split has the wrong type")
-    texts = [sentence["sent"] for sentence in entry["sentences"]]
-    return _Reference(str(ref_id), annotation_id, split, expression_texts(texts))
+    """
+    Raises:
+        ValueError: it lacks something, or something is of another type.
+    """
+    try:
+        ref_id, annotation_id, split = entry["ref_id"], entry["ann_id"], entry["split"]
+        texts = [sentence["sent"] for sentence in entry["sentences"]]
+        image_id = identity(entry["image_id"]) if "image_id" in entry else None
+        if not isinstance(split, str):
+            raise ValueError("its split is no text")
+        expressions = expression_texts(texts) if texts else ()
+        return _Reference(str(identity(ref_id)), identity(annotation_id), image_id, split, expressions)
+    except KeyError as error:
+        raise ValueError(f"it has no {error.args[0]}") from None
+    except (TypeError, AttributeError):
+        raise ValueError("it is damaged: it does not have the form of a referred object") from None
+    except ValueError as error:
+        raise ValueError(f"it is damaged ({error})") from None

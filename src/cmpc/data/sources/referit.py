@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -14,22 +13,18 @@ import numpy as np
 
 from cmpc.data.masks import box_of, encode_mask
 from cmpc.data.schema import ReferredObject
-from cmpc.data.sources.collection import (
-    WHOLE,
-    Collection,
-    Reading,
-    existing_files,
-    expression_texts,
-    find_images,
-    image_name,
-    read_json,
-)
+from cmpc.data.sources.collection import WHOLE, Collection, Reading, existing_files, find_images
+from cmpc.data.sources.faults import BrokenRows
+from cmpc.data.sources.fields import expression_texts, image_name
+from cmpc.data.sources.json_files import read_json
 from cmpc.errors import UsageError, UserError
+from cmpc.reading import open_file
 
 SPLITS = ("trainval", "test")
 MASK_VARIABLE = "segimg_t"
 SEVERAL_PROCESSES_FROM = 2_000
 """Masks from which a second process pays off."""
+MAX_MASK_BYTES = 1024**3
 
 
 class EncodedMask(NamedTuple):
@@ -66,11 +61,13 @@ def collect(
     if not annotations.is_dir():
         raise UserError(f"there is no annotation folder {annotations}: give ReferIt's folder with --annotations.")
     query_files = {split: annotations / f"referit_query_{split}.json" for split in reading.splits or SPLITS}
-    queries = {split: _queries(path) for split, path in query_files.items()}
+    broken = BrokenRows(reading.skip_broken)
+    queries = {split: _queries(path, broken) for split, path in query_files.items()}
 
     regions = [region for found in queries.values() for region in found]
     _check_masks_are_there(annotations / "mask", regions)
-    present = find_images(images, ("images",), {_image_of(region): None for region in regions}, reading)
+    sizes: dict[str, tuple[int, int] | None] = {_image_of(region): None for region in regions}
+    present = find_images(images, ("images",), sizes, reading, broken, if_both_fit="keep")
 
     kept = [region for region in regions if _image_of(region) in present.sizes]
     masks = dict(
@@ -84,20 +81,28 @@ def collect(
                 continue
             mask = masks[region]
             height, width = present.sizes[image]
-            if (mask.height, mask.width) != (height, width):
-                raise UserError(
-                    f"the mask of region {region} is {mask.width} x {mask.height} pixels but {image} is {width} x "
-                    f"{height}: give the folder with the original photos."
+            with broken.told("broken masks", f"the mask of region {region}"):
+                if isinstance(mask, str):
+                    raise UserError(mask)
+                if (mask.height, mask.width) != (height, width):
+                    raise UserError(
+                        f"the mask of region {region} is {mask.width} x {mask.height} pixels but {image} is {width} x "
+                        f"{height}: give the folder with the original photos."
+                    )
+                image_id = region.rpartition("_")[0]
+                rows[split].append(
+                    ReferredObject(region, image_id, image, height, width, mask.rle, mask.box, "", expressions)
                 )
-            image_id = region.rpartition("_")[0]
-            rows[split].append(
-                ReferredObject(region, image_id, image, height, width, mask.rle, mask.box, "", expressions)
-            )
+    if not any(rows.values()):
+        raise broken.nothing_left(f"{annotations} holds no region that can be used")
     return Collection(
         rows={split: found for split, found in rows.items() if found},
         image_folder=present.folder,
         files=list(query_files.values()),
         missing_images=present.missing,
+        turned_images=present.turned.turned,
+        broken=dict(broken.faults.counts),
+        notes=present.turned.lines() + broken.lines(),
     )
 
 
@@ -108,23 +113,13 @@ def read_region_mask(path: Path) -> np.ndarray:
         UserError: the file is missing, damaged or holds no mask.
     """
     from scipy.io import loadmat
-    from scipy.io.matlab import MatReadError
 
     try:
-        content = loadmat(path, variable_names=[MASK_VARIABLE])
+        with open_file(path, at_most=MAX_MASK_BYTES) as file:
+            content = loadmat(file, variable_names=[MASK_VARIABLE])
     except OSError as error:
         raise UserError(f"cannot read the mask {path}: {error.strerror or 'cut short'}.") from None
-    except (
-        MatReadError,
-        ValueError,
-        TypeError,
-        NotImplementedError,
-        KeyError,
-        IndexError,
-        EOFError,
-        zlib.error,
-        MemoryError,
-    ):
+    except Exception:  # SciPy's reader raises anything on damaged files
         raise UserError(f"the mask {path} is cut short or damaged: get the file anew.") from None
     mask = content.get(MASK_VARIABLE)
     if not isinstance(mask, np.ndarray) or mask.ndim != 2 or mask.dtype.kind not in "biuf":
@@ -132,20 +127,18 @@ def read_region_mask(path: Path) -> np.ndarray:
     return mask == 0
 
 
-def _queries(path: Path) -> dict[str, tuple[str, ...]]:
+def _queries(path: Path, broken: BrokenRows) -> dict[str, tuple[str, ...]]:
     content = read_json(path)
     if not isinstance(content, dict) or not content:
         raise UserError(f"{path} does not hold regions with their expressions: get the file anew.")
     queries = {}
     for region, texts in content.items():
         image, _, number = region.rpartition("_")
-        try:
+        with broken.told("damaged regions", f"{path}: region {region!r} is damaged"):
             if not image or not number:
                 raise ValueError("it is not named <image>_<number>")
             image_name(image)
             queries[region] = expression_texts(texts)
-        except ValueError as error:
-            raise UserError(f"{path}: region {region!r} is damaged: {error}.") from None
     return queries
 
 
@@ -164,7 +157,7 @@ def _check_masks_are_there(folder: Path, regions: Sequence[str]) -> None:
         )
 
 
-def _read_masks(folder: Path, regions: Sequence[str]) -> Iterable[EncodedMask]:
+def _read_masks(folder: Path, regions: Sequence[str]) -> Iterable[EncodedMask | str]:
     read = partial(_encode_region, folder)
     if len(regions) < SEVERAL_PROCESSES_FROM:
         yield from map(read, regions)
@@ -176,12 +169,15 @@ def _read_masks(folder: Path, regions: Sequence[str]) -> Iterable[EncodedMask]:
                 pool.shutdown(cancel_futures=True)
 
 
-def _encode_region(folder: Path, region: str) -> EncodedMask:
+def _encode_region(folder: Path, region: str) -> EncodedMask | str:
+    """The mask of a region, or the sentence that says what is wrong with it."""
     path = folder / f"{region}.mat"
-    mask = read_region_mask(path)
-    height, width = mask.shape
     try:
+        mask = read_region_mask(path)
+        height, width = mask.shape
         rle = encode_mask(mask)
         return EncodedMask(rle, height, width, box_of(rle, height, width))
+    except UserError as error:
+        return str(error)
     except ValueError as error:
-        raise UserError(f"the mask {path} is broken: {error}.") from None
+        return f"the mask {path} is broken: {error}."

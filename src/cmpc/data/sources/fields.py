@@ -1,0 +1,79 @@
+"""The values of fields that sources of data share: names, ids, expressions."""
+
+from __future__ import annotations
+
+import re
+from pathlib import PurePosixPath, PureWindowsPath
+from typing import TypeGuard
+
+from cmpc.data.schema import SPLIT_NAME
+
+
+def image_name(value: object) -> str:
+    """An image's path relative to the image folder, with forward slashes, checked to stay inside it.
+
+    Raises:
+        ValueError: it is no such path.
+    """
+    if not is_text(value) or not value or "\0" in value:
+        raise ValueError("its image is not the name of a file")
+    path = PurePosixPath(value.replace("\\", "/"))
+    if path.is_absolute() or PureWindowsPath(value).drive or ".." in path.parts:
+        raise ValueError(f"its image {value} is not a path inside the image folder")
+    return str(path)
+
+
+def split_name(value: object) -> str:
+    """The name of a split, checked to be one that can be a file's.
+
+    Raises:
+        ValueError: it is no such name.
+    """
+    if not isinstance(value, str) or not SPLIT_NAME.fullmatch(value):
+        raise ValueError(f"the split {value!r} is not a name of letters, digits, '_', '+' and '.'")
+    return value
+
+
+def expression_texts(value: object) -> tuple[str, ...]:
+    """A non-empty list of non-blank expressions, stripped.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    if not isinstance(value, list) or not value:
+        raise ValueError("it has no expressions")
+    if not all(is_text(text) and text.strip() for text in value):
+        raise ValueError("an expression is empty or is not text")
+    return tuple(text.strip() for text in value)
+
+
+def identity(value: object) -> int | str:
+    """What an id stands for: 12, 12.0 and "12" are one.
+
+    Raises:
+        ValueError: it is no id.
+    """
+    if is_text(value) and value:
+        return int(value) if re.fullmatch(r"0|[1-9][0-9]{0,18}", value) else value
+    number = whole_number(value)
+    if number is None:
+        raise ValueError(f"{value!r} is no id: neither a whole number nor text")
+    return number
+
+
+def whole_number(value: object) -> int | None:
+    """The value of 12 or 12.0; None where it is none."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def is_text(value: object) -> TypeGuard[str]:
+    """Whether the value is text that a file can hold: JSON can name halves of characters, which no file can."""
+    if not isinstance(value, str):
+        return False
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
