@@ -384,7 +384,7 @@ PHOTOS = dataclasses.replace(
     GROUNDED,
     image=dataclasses.replace(GROUNDED.image, size=288, **EfficientNetLiteConfig().image_conventions),
     backbone=EfficientNetLiteConfig(variant=2),
-    text=LSTMConfig(embedding_channels=100, word_channels=192, both_directions=True),
+    text=LSTMConfig(embedding_channels=100, word_channels=192, both_directions=True, splitting="plain"),
 ).changed(
     network={
         "multimodal_channels": 160,
