@@ -1,14 +1,17 @@
 # Each target sets up its own environment from nothing; PYTHON chooses the interpreter (3.11 to 3.13).
 PYTHON ?= python3
 VENV ?= .venv
+OLDEST ?= .venv-oldest
 BIN := $(VENV)/bin
 
-.PHONY: help install demo test lint bench weights docs clean
+.PHONY: help install demo test test-oldest lint audit bench weights docs clean
 
 help:
 	@echo "make demo   see it work: writes pictures into demo/"
 	@echo "make test   run all tests, the slow ones too"
+	@echo "make test-oldest  every command once with the oldest versions that are allowed"
 	@echo "make lint   ruff, mypy and the order of imports"
+	@echo "make audit  ask PyPI which installed versions have known weaknesses"
 	@echo "make bench  measure speed and memory; renews docs/performance.md"
 	@echo "make weights  train the model that ships, from nothing (hours)"
 	@echo "make docs   build the documentation into site/"
@@ -28,11 +31,20 @@ test: install
 	sh tests/web/install_browser.sh
 	$(BIN)/python -m pytest tests/web
 
+test-oldest:
+	$(PYTHON) -m venv --clear $(OLDEST)
+	$(OLDEST)/bin/python -m pip install --quiet --constraint constraints-oldest.txt --editable ".[onnx]"
+	OMP_NUM_THREADS=1 $(OLDEST)/bin/python tests/smoke.py --exports
+
 lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+
+audit: install
+	$(BIN)/python -m pip install --quiet pip-audit
+	$(BIN)/pip-audit --skip-editable
 
 bench: install
 	$(BIN)/python -m benchmarks.run --out benchmarks/results.json --docs docs/performance.md
@@ -46,4 +58,4 @@ docs: install
 	$(BIN)/mkdocs build --strict
 
 clean:
-	rm -rf $(VENV) build dist site demo .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(OLDEST) build dist site demo .pytest_cache .mypy_cache .ruff_cache

@@ -221,6 +221,17 @@ def test_model_comes_from_the_hub(
     assert stored - given == {"pytorch_model.bin"}
 
 
+def test_cached_model_without_a_card_works_offline(tiny_model_folder: Path, photo: Path, tmp_path: Path) -> None:
+    """The cache is laid out as the hub's library does it."""
+    cached, commit = tmp_path / "models--somebody--some-model", "a" * 40
+    shutil.copytree(tiny_model_folder, cached / "snapshots" / commit)
+    (cached / "snapshots" / commit / "README.md").unlink()
+    (cached / "refs").mkdir()
+    (cached / "refs" / "main").write_text(commit)
+    loaded = Segmenter.from_pretrained("somebody/some-model", cache_dir=tmp_path, local_files_only=True)
+    assert loaded.predict("dog", image=photo)
+
+
 @pytest.mark.parametrize("path", ["C:\\models\\unc", "models\\unc", "a/b/c", "./unc", "/unc", "~/unc", "D:unc"])
 def test_paths_are_not_asked_of_the_hub(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr("cmpc.hub.snapshot_download")

@@ -1,9 +1,11 @@
-"""What both data and networks keep to: names, sizes and how a photo becomes an input. Imports nothing."""
+"""What both data and networks keep to: names, sizes and how a photo becomes an input."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, ClassVar, Literal
+
+from cmpc.bounds import Between, check_fields
 
 LEVELS = ("c3", "c4", "c5")
 """The three levels of image features on which the paper's network works, finest first."""
@@ -19,13 +21,18 @@ PAD_ID = 0
 class ImageConfig:
     """How a photo becomes the network's input. It travels with the weights."""
 
-    size: int = 320
+    part: ClassVar[str] = "image"
+
+    size: Annotated[int, Between(32, 4096)] = 320
     """Side of the square that an image is letterboxed to, in pixels."""
     channel_order: Literal["RGB", "BGR"] = "BGR"
     """Order of the colour channels of the network's input."""
-    mean: tuple[float, float, float] = (104.00698793, 116.66876762, 122.67891434)
+    mean: Annotated[tuple[float, float, float], Between(-1e6, 1e6)] = (104.00698793, 116.66876762, 122.67891434)
     """Subtracted from each channel, in the channel order above, for values 0..255."""
-    std: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    std: Annotated[tuple[float, float, float], Between(1e-6, 1e6)] = (1.0, 1.0, 1.0)
     """Divides each channel after the mean is subtracted."""
     resize: Literal["original", "area"] = "original"
     """``original``: the published program's bilinear rule without antialiasing; ``area``: averages when shrinking."""
+
+    def __post_init__(self) -> None:
+        check_fields(self)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cmpc.bounds import shortened
 from cmpc.data.vocabulary import Vocabulary
 from cmpc.errors import UserError
 from cmpc.files import atomic_folder
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 FORMAT_VERSION = 2
 WEIGHTS, CONFIG, VOCABULARY, CARD = "model.safetensors", "config.json", "vocabulary.txt", "README.md"
+LARGEST_CONFIG = 1_000_000
+"""Bytes that no configuration has; some files are many gigabytes."""
 MODEL_FILES = (WEIGHTS, CONFIG, VOCABULARY, CARD)
 EXPORTED_FILES = ("image_encoder.*", "comprehension.*", "example.py")
 """Patterns of what an exported folder has beside the configuration, the vocabulary and the card."""
@@ -148,14 +151,29 @@ def read_folder_config(folder: str | Path) -> FolderConfig:
     if not path.is_file():
         raise _no_model_folder(path.parent, [CONFIG])
     try:
-        values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        if values["format_version"] > FORMAT_VERSION:
+        if path.stat().st_size > LARGEST_CONFIG:
+            raise ValueError(f"it is larger than {LARGEST_CONFIG:,} bytes")
+        values: Any = json.loads(path.read_text(encoding="utf-8-sig"))
+        if not isinstance(values, dict):
+            raise ValueError("it is no object of JSON")
+        version = values.get("format_version")
+        if type(version) is not int or version < 1:
+            raise ValueError(f"format_version must be a whole number from 1, got {shortened(version)}")
+        if version > FORMAT_VERSION:
             raise UserError(f"{path} was written by a newer version of cmpc: update this one.")
-        return FolderConfig(ModelConfig.from_dict(upgrade(values)), values.get("export"))
+        export = values.get("export")
+        if export is not None and not isinstance(export, dict):
+            raise ValueError(f"export must be an object of JSON or null, got {shortened(export)}")
+        return FolderConfig(ModelConfig.from_dict(upgrade(values)), export)
     except UserError:
         raise
-    except (ValueError, KeyError, TypeError, OSError) as error:
-        raise UserError(f"{path} is not the configuration of a cmpc model ({error}).") from None
+    except RecursionError:
+        raise UserError(f"{path} is not the configuration of a cmpc model (values in values without end).") from None
+    except KeyError as error:
+        raise UserError(f"{path} is not the configuration of a cmpc model ({error.args[0]} is missing).") from None
+    except (ValueError, TypeError, AttributeError, OSError) as error:
+        reason = str(error).partition("\n")[0]
+        raise UserError(f"{path} is not the configuration of a cmpc model ({reason[:200]}).") from None
 
 
 def read_vocabulary(folder: Path, config: ModelConfig) -> Vocabulary:

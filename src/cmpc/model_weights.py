@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 from collections.abc import Callable
 from pathlib import Path
@@ -27,14 +28,16 @@ def write_weights(path: Path, model: ReferringNetwork, dtype: torch.dtype | None
         dtype: what floating-point numbers are stored as; None: as they are.
 
     Raises:
-        UserError: the file cannot be written, or a number is too large for the type.
+        UserError: a number is not finite, or too large for the type.
+        OSError: the file cannot be written.
     """
     state = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
+    _check_finite(state, "nothing was written")
     if dtype is not None:
         for name, value in state.items():
             if value.is_floating_point():
                 state[name] = value.to(dtype)
-                if not torch.equal(state[name].isfinite(), value.isfinite()):
+                if not state[name].isfinite().all():
                     raise UserError(f"the weights {name} hold numbers too large for {dtype}: store them as they are.")
     save_tensors(state, path)
 
@@ -43,19 +46,19 @@ def save_tensors(tensors: dict[str, torch.Tensor], path: Path) -> None:
     """Writes a safetensors file.
 
     Raises:
-        UserError: the file cannot be written, most often because the disk is full.
+        OSError: the file cannot be written, most often because the disk is full.
     """
     try:
         save_file(tensors, path, metadata={"format": "pt"})
     except SafetensorError as error:
-        raise UserError(f"cannot write {path.name} in {path.parent.parent}: {error}.") from None
+        raise OSError(errno.EIO, f"cannot write {path.name} ({error})") from None  # the caller knows the place
 
 
 def read_network(path: Path, config: ModelConfig) -> ReferringNetwork:
     """A network with the weights of a file as float32, on the CPU, in evaluation mode; nothing of it trains.
 
     Raises:
-        UserError: the file is damaged, or its weights are not those of such a network.
+        UserError: the file is damaged, its weights are not those of such a network, or some are not finite.
     """
     with torch.device("meta"), _WithoutFirstWeights():
         model = build_network(config)
@@ -89,7 +92,15 @@ def _read_weights(path: Path, model: ReferringNetwork) -> dict[str, torch.Tensor
                 state |= {name: file.get_tensor(name) for name in names}
     except (SafetensorError, OSError) as error:
         raise UserError(f"{path} is damaged: {error}.") from None
-    return {name: value.float() if value.is_floating_point() else value for name, value in state.items()}
+    state = {name: value.float() if value.is_floating_point() else value for name, value in state.items()}
+    _check_finite(state, f"{path} is damaged")
+    return state
+
+
+def _check_finite(state: dict[str, torch.Tensor], refusal: str) -> None:
+    for name, value in state.items():
+        if value.is_floating_point() and not value.isfinite().all():
+            raise UserError(f"{refusal}: the weights {name} hold what is no number, or infinite.")
 
 
 class _WithoutFirstWeights(TorchFunctionMode):

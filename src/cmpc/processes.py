@@ -17,6 +17,12 @@ def usable_cores() -> int:
     return os.cpu_count() or 1
 
 
+def is_first_of_run() -> bool:
+    """Whether this is the only process of a run, or the first of those that torchrun, Slurm or Fabric started."""
+    ranks = ("RANK", "LOCAL_RANK", "NODE_RANK", "GROUP_RANK", "SLURM_PROCID")
+    return all(os.environ.get(rank, "0") == "0" for rank in ranks)
+
+
 def prepare_process() -> None:
     """Start of a process that is one of several for the same work: it takes one core, leaves Ctrl-C to the process that
     started it, and ends with that one."""

@@ -191,7 +191,7 @@ def test_mask_survives_the_way_there_and_back() -> None:
 def test_network_input_of_the_paper_is_bgr_minus_the_mean() -> None:
     image = np.zeros((2, 2, 3), np.uint8)
     image[0, 1] = (10, 20, 30)
-    tensor = PixelNormalisation(ImageConfig(size=2))(torch.from_numpy(np.stack([image, image])))
+    tensor = PixelNormalisation(ImageConfig())(torch.from_numpy(np.stack([image, image])))
     blue, green, red = ImageConfig().mean
     assert tensor.shape == (2, 3, 2, 2)
     assert tensor.dtype == torch.float32

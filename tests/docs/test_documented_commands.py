@@ -42,7 +42,7 @@ def test_documented_programs_exist(page: Path) -> None:
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
     assert {line.split()[1] for line in lines if re.match(r"make [a-z]+$|make [a-z]+ +#", line)} <= targets
     for line in lines:
-        if module := re.search(r"(?<!\S)python -m (benchmarks[\w.]*)", line):
+        if module := re.search(r"(?<!\S)python -m ((?:benchmarks|tests)[\w.]*)", line):
             assert find_spec(module[1]), line
         if script := re.search(r"(?<!\S)python (\S+\.py)", line):
             assert script[1] == "trainval_model.py" or (ROOT / script[1]).is_file(), line

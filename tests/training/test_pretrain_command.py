@@ -95,7 +95,7 @@ def test_stopped_run_continues_bit_for_bit(blocks: Path, tmp_path: Path, monkeyp
 @pytest.mark.parametrize(
     ("extra", "message"),
     [
-        (("--second-size", "16"), "--second-size must be at least 32, got 16"),
+        (("--second-size", "16"), "--second-size must be from 32 to 4,096, got 16"),
         (("--batch-images", "0"), "--batch-images must be positive, got 0"),
         (("--backbone", "efficientnet_lite"), "it needs --backbone-weights"),
         (("--resume",), "there is no run to resume"),

@@ -20,7 +20,6 @@ from cmpc.errors import UsageError, UserError
 from cmpc.model_folder import load_model_folder
 from cmpc.model_weights import save_tensors
 from cmpc.models.config import preset
-from cmpc.training.checkpoints import RunFolder
 from cmpc.training.options import TrainingOptions
 from cmpc.training.recipe import train
 from training.scenes import QUICK_RUN, train_process
@@ -132,13 +131,14 @@ def test_checkpoint_is_a_model_folder(short: TrainingOptions) -> None:
 
 
 def test_checkpoint_that_was_about_to_be_replaced_is_put_back(short: TrainingOptions) -> None:
-    """What a kill between the two renamings of ``atomic_folder`` leaves behind."""
+    """What a kill between two renamings leaves behind where a system cannot exchange folders."""
     train(short)
     before = (short.out / "last" / "model.safetensors").read_bytes()
-    (short.out / ".last.old.abc").mkdir()
-    (short.out / "last").rename(short.out / ".last.old.abc" / "last")
-    (short.out / ".last.half").mkdir()
-    RunFolder(short.out).recover()
+    (short.out / ".last.abc.writing" / "old").mkdir(parents=True)
+    (short.out / ".last.abc.writing.lock").touch()
+    (short.out / "last").rename(short.out / ".last.abc.writing" / "old" / "last")
+    short.resume = True
+    assert train(short).finished
     assert (short.out / "last" / "model.safetensors").read_bytes() == before
     assert not list(short.out.glob(".*"))
 
@@ -178,7 +178,6 @@ def test_resumed_run_keeps_the_precision_that_auto_chose(
     monkeypatch.setattr("cmpc.training.precision._cpu_has_bfloat16", lambda: False)
     train(short)
     monkeypatch.setattr("cmpc.training.precision._cpu_has_bfloat16", lambda: True)
-    monkeypatch.setattr("cmpc.training.precision._seconds", lambda dtype: 1.0 if dtype == torch.bfloat16 else 2.0)
     short.resume = True
     assert train(short).finished
 
@@ -216,7 +215,7 @@ def test_damaged_checkpoint_is_refused(short: TrainingOptions) -> None:
 
 
 def test_checkpoint_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"^cannot write weights.safetensors in .*"):
+    with pytest.raises(OSError, match=r"cannot write weights.safetensors"):
         save_tensors({"a": torch.zeros(2)}, tmp_path / "missing" / "weights.safetensors")
 
 

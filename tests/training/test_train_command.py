@@ -218,7 +218,7 @@ def test_efficientnet_lite_trains_from_weights_of_other_programs(
         ),
         (("--text.vocabulary-size", "7"), "--text.vocabulary-size follows from the vocabulary"),
         (("--network.word-type-supervision",), "follows from the data and --word-types"),
-        (("--image.size", "16"), "--image.size must be at least 32, got 16"),
+        (("--image.size", "16"), "--image.size must be a whole number from 32 to 4,096, got 16"),
         (
             ("--preset", "rrn", "--backbone-weights", "random", "--word-types", "spacy"),
             "needs a network with word types",

@@ -77,6 +77,8 @@ def ablate(options: AblationOptions, console: Console | None = None) -> Ablation
                 f"P@0.5 {100 * outcome.all.precision['0.5']:.1f} (trained in {outcome.training_seconds / 60:.1f} min, "
                 f"tested in {outcome.evaluation_seconds / 60:.1f} min)"
             )
+    if failures and not record.results:
+        record.abandon(out)
     return AblationResult(record, failures)
 
 
@@ -100,6 +102,7 @@ def _test_data(options: AblationOptions) -> dict[str, Any]:
     images = samples_by_image(rows)
     if not images:
         raise UserError(f"split {options.split} of {training.data} has no expressions: there is nothing to test on.")
+    dataset.read_image_bytes(rows[0])  # the wrong folder of photos is found out before anything is computed
     chosen = images[: options.limit]
     return {
         "dataset": dataset.info.name,

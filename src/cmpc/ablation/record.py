@@ -9,6 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from cmpc.ablation.options import VOCABULARY
 from cmpc.ablation.run import RunResult
 from cmpc.errors import UsageError, UserError
 from cmpc.files import atomic_file
@@ -40,6 +41,14 @@ class Record:
         with atomic_file(folder / JSON_FILE) as file:
             file.write_text(json.dumps(self.to_json(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
+    def abandon(self, folder: Path) -> None:
+        """Removes what an ablation has written of which no run came to a checkpoint, so that it may begin anew here."""
+        written = {JSON_FILE, VOCABULARY}
+        if {entry.name for entry in folder.iterdir()} <= written:
+            for name in written:
+                (folder / name).unlink(missing_ok=True)
+            folder.rmdir()
+
 
 def open_record(folder: Path, settings: dict[str, Any], *, resume: bool) -> Record:
     """The record of a folder; an empty one for a new folder.
@@ -63,7 +72,7 @@ def open_record(folder: Path, settings: dict[str, Any], *, resume: bool) -> Reco
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
         record = Record(dict(values["settings"]), [RunResult.from_json(run) for run in values["runs"]])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise UserError(f"{path} is damaged: begin a new ablation in another folder.") from None
     changed = [
         f"{name.replace('_', ' ')} was {before} and is {now}"

@@ -54,7 +54,7 @@ def _write(out: Path, name: str, photo: Path, pixels: NDArray[np.uint8], predict
     height, width = pixels.shape[:2]
     report = {"photo": str(photo), "height": height, "width": width, "predictions": results}
     with atomic_file(out / f"{name}.json") as file:
-        file.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+        file.write_text(json.dumps(report, indent=2, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def _slug(expression: str) -> str:

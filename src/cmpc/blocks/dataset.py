@@ -9,6 +9,7 @@ from __future__ import annotations
 import gzip
 import json
 import shutil
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -28,7 +29,7 @@ from cmpc.blocks.solver import Solver
 from cmpc.data.masks import box_of, decode_mask, encode_mask
 from cmpc.data.schema import DatasetInfo, GroundedWords, PreparedDataset, ReferredObject, write_dataset
 from cmpc.errors import UsageError, UserError
-from cmpc.files import atomic_file
+from cmpc.files import atomic_file, naming, put_back
 from cmpc.processes import environment, prepare_process
 
 CHUNK = 50
@@ -37,6 +38,8 @@ JPEG_QUALITY = 92
 SMALLEST, LARGEST = 64, 1024
 """Sides of the images that can be made, in pixels."""
 _SETTINGS = "blocks.json"
+_DAMAGE = (OSError, EOFError, zlib.error, ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError)
+"""What reading a damaged file of scenes can raise."""
 _ONE_THREAD_EACH = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}  # a process a core
 
 
@@ -196,6 +199,7 @@ def make_blocks(
     partial = out.with_name(f".{out.name}.partial")
     if _read_settings(partial) != asdict(settings):
         if partial.exists():
+            (partial / _SETTINGS).unlink(missing_ok=True)  # a kill while the rest goes leaves nothing to go on with
             shutil.rmtree(partial)
         try:
             partial.mkdir(parents=True)
@@ -203,6 +207,9 @@ def make_blocks(
             raise UserError(f"cannot write beside {out}: {error.strerror}; give another folder with --out.") from None
         with atomic_file(partial / _SETTINGS) as file:
             file.write_text(json.dumps(asdict(settings), indent=1) + "\n", encoding="utf-8")
+    if (partial / "dataset.json").exists():  # killed when only its name was missing
+        advance(sum(settings.splits.values()))
+        return _give_name(partial, out)
     chunks = [(split, start) for split, count in settings.splits.items() for start in range(0, count, CHUNK)]
     missing = []
     for split, start in chunks:
@@ -218,14 +225,21 @@ def read_scenes(folder: str | Path, split: str) -> Iterator[SceneRecord]:
     """The records of a split of a Blocks dataset, in the order of the images.
 
     Raises:
-        UserError: the folder holds no scenes of that split.
+        UserError: the folder holds no scenes of that split, or they are damaged.
     """
     path = Path(folder) / "scenes" / f"{split}.jsonl.gz"
     if not path.is_file():
         raise UserError(f"{folder} has no scenes of split {split}: make a Blocks dataset with cmpc blocks.")
     with gzip.open(path, "rt", encoding="utf-8") as lines:
-        for line in lines:
-            yield SceneRecord.from_dict(json.loads(line))
+        while True:
+            try:
+                line = lines.readline()
+                record = SceneRecord.from_dict(json.loads(line)) if line else None
+            except _DAMAGE:
+                raise UserError(f"{path} is damaged: make the dataset anew with cmpc blocks.") from None
+            if record is None:
+                return
+            yield record
 
 
 def _existing(out: Path, settings: Settings) -> DatasetInfo:
@@ -240,7 +254,7 @@ def _existing(out: Path, settings: Settings) -> DatasetInfo:
 def _read_settings(folder: Path) -> dict[str, Any] | None:
     try:
         found: dict[str, Any] = json.loads((folder / _SETTINGS).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     return found
 
@@ -301,7 +315,8 @@ def _write_jpeg(path: Path, pixels: np.ndarray) -> None:
     quality = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
     colour = [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
     _, encoded = cv2.imencode(".jpg", pixels[..., ::-1], quality + colour)
-    path.write_bytes(encoded.tobytes())
+    with naming(path):
+        path.write_bytes(encoded.tobytes())
 
 
 def _finish(partial: Path, out: Path, settings: Settings, chunks: list[tuple[str, int]]) -> DatasetInfo:
@@ -318,10 +333,17 @@ def _finish(partial: Path, out: Path, settings: Settings, chunks: list[tuple[str
                     rows[split].extend(SceneRecord.from_dict(json.loads(line)).rows())
     info = DatasetInfo(name=settings.name, images="images", licence="MIT, as the program that made it")
     tables = partial / "tables"
-    info = write_dataset(tables, info, rows)
+    write_dataset(tables, info, rows)
     for file in sorted(tables.iterdir(), key=lambda path: path.name == "dataset.json"):
         file.replace(partial / file.name)
-    tables.rmdir()
-    shutil.rmtree(partial / "parts")
+    return _give_name(partial, out)
+
+
+def _give_name(partial: Path, out: Path) -> DatasetInfo:
+    """Removes what only the making needed, and gives the whole dataset its place."""
+    for needless in ("tables", "parts"):
+        shutil.rmtree(partial / needless, ignore_errors=True)
+    for folder in (partial, partial / "scenes"):
+        put_back(folder)
     partial.rename(out)
-    return info
+    return PreparedDataset.open(out).info

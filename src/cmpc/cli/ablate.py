@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import tyro
 
@@ -44,7 +45,13 @@ def run(options: Options) -> None:
     console.print(caption(result.record), highlight=False, soft_wrap=True, markup=False)
     console.print(f"tables in {options.training.out}", highlight=False, soft_wrap=True, markup=False)
     if failures := result.failures:
+        again = "the same command with --resume" if options.training.out.exists() else "the command again"
         raise UserError(
             f"{len(failures)} of {len(options.runs)} runs failed (first: {failures[0].run.name}: "
-            f"{failures[0].reason.rstrip('.')}): mend that and give the same command with --resume."
+            f"{failures[0].reason.rstrip('.')}): mend that and give {again}."
         )
+
+
+def written(options: Options) -> Path:
+    """The folder that no other process may write meanwhile."""
+    return options.training.out

@@ -47,6 +47,11 @@ _OF_A_DATASET: dict[str, tuple[str, ...]] = {"phrases": ("seed",), "without_lang
 """Options that derive a dataset from another one -> the options of new scenes that they take too."""
 
 
+def written(options: Options) -> Path:
+    """The folder that no other process may write meanwhile."""
+    return options.out
+
+
 def run(options: Options) -> None:
     """Makes the dataset and prints what it holds."""
     derived_from = _derived_from(options)

@@ -46,6 +46,13 @@ class Options:
     """Where the photos are, if they were moved since the data was prepared."""
 
 
+def written(options: Options) -> Path:
+    """The folder that no other process may write meanwhile."""
+    from cmpc.data.schema import PreparedDataset
+
+    return options.out or _default_folder(options, PreparedDataset.open(options.data).info.name)
+
+
 def run(options: Options) -> None:
     """Evaluates, prints the tables and writes the reports."""
     from rich.console import Console

@@ -34,6 +34,11 @@ class Options:
     """Points of overall IoU that int8 may lose; with more, nothing is written."""
 
 
+def written(options: Options) -> Path:
+    """The folder that no other process may write meanwhile."""
+    return options.out
+
+
 def run(options: Options) -> None:
     """Writes the folder, and prints how far its answers are from the model's."""
     if options.out.exists():

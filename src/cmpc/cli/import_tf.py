@@ -26,6 +26,11 @@ class Options:
     """The model folder to write; it must not exist yet."""
 
 
+def written(options: Options) -> Path:
+    """The folder that no other process may write meanwhile."""
+    return options.out
+
+
 def run(options: Options) -> None:
     """Reads the checkpoint and writes the model folder, or neither."""
     from cmpc.cli.progress import progress_bar

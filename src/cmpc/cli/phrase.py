@@ -57,6 +57,11 @@ class Options:
     """Copy the photos into the prepared folder, so that it can be moved and no image folder is needed."""
 
 
+def written(options: Options) -> Path:
+    """The folder that no other process may write meanwhile."""
+    return options.out
+
+
 def run(options: Options) -> None:
     """Reads the annotations, makes expressions, writes the tables and prints the counts."""
     files = _files(options)

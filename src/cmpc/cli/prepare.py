@@ -123,6 +123,11 @@ class Options:
     """What to prepare."""
 
 
+def written(options: Options) -> Path:
+    """The folder that no other process may write meanwhile."""
+    return options.data.out
+
+
 def run(options: Options) -> None:
     """Reads the data, checks it, writes the tables and prints the counts."""
     from rich.console import Console

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import tyro
 
@@ -26,6 +27,11 @@ def defaults(arguments: Sequence[str]) -> Options:
     """What holds where the arguments say nothing else."""
     model = chosen_network(chosen_options(arguments), preset="grounded")
     return Options(preset="grounded", data=tyro.MISSING, out=tyro.MISSING, model=model)
+
+
+def written(options: Options) -> Path:
+    """The folder that no other process may write meanwhile."""
+    return options.out
 
 
 def run(options: Options) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import tyro
 
@@ -26,6 +27,11 @@ def defaults(arguments: Sequence[str]) -> Options:
     chosen = chosen_options(arguments)
     model = chosen_network(chosen)
     return Options(data=tyro.MISSING, out=tyro.MISSING, model=model, recipe=recipe_of(chosen.preset))
+
+
+def written(options: Options) -> Path:
+    """The folder that no other process may write meanwhile."""
+    return options.out
 
 
 def run(options: Options) -> None:

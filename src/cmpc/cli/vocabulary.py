@@ -52,7 +52,7 @@ def run(options: Options) -> None:
     if options.common_words and options.glove is not None:
         vocabulary = _with_common_words(vocabulary, options.glove, options.common_words)
     repeated = len(vocabulary) - len(vocabulary.ids)
-    note = f" ({repeated} lines repeat a word: its last line counts)" if repeated else ""
+    note = f" ({repeated} lines repeat a separator: its last line counts)" if repeated else ""
     embeddings = None if options.glove is None else _read_embeddings(vocabulary, options.glove, options.seed)
     if options.out is not None:
         vocabulary.save(options.out)

@@ -75,8 +75,8 @@ def plain_words(expression: str) -> list[tuple[int, str]]:
 class Vocabulary:
     """The words that a model knows; a word's id is its line in the vocabulary file.
 
-    Line 0 is ``<pad>`` and ``<unk>`` stands for every other word. A word that stands on two lines has the id of the
-    last one, as in the original; its other lines are never used.
+    Line 0 is ``<pad>`` and ``<unk>`` stands for every other word. What stands on two lines has the id of the last one,
+    as in the original; its other lines are never used.
     """
 
     words: tuple[str, ...]
@@ -113,7 +113,8 @@ class Vocabulary:
         """Reads a vocabulary file: UTF-8, one word a line.
 
         Raises:
-            UserError: the file is missing, is not text, does not begin with ``<pad>`` or has no ``<unk>``.
+            UserError: the file is missing, is not text, does not begin with ``<pad>``, has no ``<unk>`` or has a word
+                twice (what separates words may stand there twice, as in a file of the original).
         """
         try:
             text = read_text(path, at_most=MAX_BYTES)  # only "\n" ends a line, as in the original
@@ -122,9 +123,16 @@ class Vocabulary:
         except OSError as error:
             raise UserError(f"cannot read the vocabulary {path}: {error.strerror}.") from None
         try:
-            return Vocabulary(tuple(line.strip() for line in text.removesuffix("\n").split("\n")), splitting)
+            vocabulary = Vocabulary(tuple(line.strip() for line in text.removesuffix("\n").split("\n")), splitting)
         except ValueError as error:
             raise UserError(f"{path} is not a vocabulary: {error}.") from None
+        for number, word in enumerate(vocabulary.words):
+            if vocabulary.ids[word] != number and holds_a_word(word):
+                raise UserError(
+                    f"{path} has the word {word[:40]!r} on the lines {number + 1:,} and {vocabulary.ids[word] + 1:,}: "
+                    "every word has one line."
+                )
+        return vocabulary
 
     def save(self, path: str | Path) -> None:
         """Writes the words, one a line."""

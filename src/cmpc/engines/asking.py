@@ -15,6 +15,7 @@ from cmpc.data.query import Query
 from cmpc.data.transforms import letterbox_image, undo_letterbox
 from cmpc.data.vocabulary import pad_tokens
 from cmpc.engines.engine import Engine, Features
+from cmpc.errors import UserError
 from cmpc.models.config import ModelConfig
 
 
@@ -40,8 +41,17 @@ def ask(
 
     Returns:
         Logits of the square, (E, S, S), and the probability of each token's word types, (E, T, 4).
+
+    Raises:
+        UserError: some of them are not finite.
     """
-    return engine.comprehend(features, tokens_of(queries))
+    logits, types = engine.comprehend(features, tokens_of(queries))
+    if not (np.isfinite(logits).all() and np.isfinite(types).all()):
+        raise UserError(
+            f"the model answers with what is no number in {engine.precision}: take another precision, or a model whose "
+            "weights are sound."
+        )
+    return logits, types
 
 
 def tokens_of(queries: Sequence[Query]) -> NDArray[np.int64]:

@@ -61,13 +61,13 @@ class OnnxEngine:
         """As ``Engine.comprehend``."""
 
         def comprehend(some: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-            logits, types = self._comprehension.run(None, {**features, "tokens": some})
+            logits, types = _run(self._comprehension, {**features, "tokens": some})
             return logits, types
 
         return comprehend_in_pieces(tokens, EXPRESSIONS_AT_ONCE, comprehend)
 
     def _encode(self, images: NDArray[np.uint8]) -> Features:
-        return dict(zip(self._names, self._encoder.run(None, {"images": images}), strict=True))
+        return dict(zip(self._names, _run(self._encoder, {"images": images}), strict=True))
 
 
 def require_onnxruntime() -> None:
@@ -78,6 +78,17 @@ def require_onnxruntime() -> None:
     """
     if importlib.util.find_spec("onnxruntime") is None:
         raise UserError("ONNX Runtime is not installed: pip install 'cmpc[onnx]'.")
+
+
+def _run(session: InferenceSession, inputs: Features) -> list[NDArray]:
+    try:
+        outputs: list[NDArray] = session.run(None, inputs)
+    except Exception as error:  # the runtime's exceptions have no common class but this
+        raise UserError(
+            f"a graph of the export cannot be run ({str(error).strip().splitlines()[0]}): it may not belong to its "
+            "config.json; export the model again."
+        ) from None
+    return outputs
 
 
 def _session(path: Path) -> InferenceSession:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,13 +76,13 @@ class OpenVINOEngine:
         """As ``Engine.comprehend``."""
 
         def comprehend(some: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-            outputs = self._graphs[1]({**features, "tokens": some})
+            outputs = _run(self._graphs[1], {**features, "tokens": some})
             return np.array(outputs["logits"]), np.array(outputs["word_types"])
 
         return comprehend_in_pieces(tokens, EXPRESSIONS_AT_ONCE, comprehend)
 
     def _encode(self, images: NDArray[np.uint8]) -> Features:
-        outputs = self._graphs[0]({"images": images}).to_tuple()
+        outputs = _run(self._graphs[0], {"images": images}).to_tuple()
         return {name: np.array(value) for name, value in zip(self._names, outputs, strict=True)}
 
 
@@ -93,6 +94,16 @@ def require_openvino() -> None:
     """
     if importlib.util.find_spec("openvino") is None:
         raise UserError("OpenVINO is not installed: pip install 'cmpc[openvino]'.")
+
+
+def _run(graph: Any, inputs: Features) -> Any:
+    try:
+        return graph(inputs)
+    except RuntimeError as error:
+        raise UserError(
+            f"a graph of the export cannot be run ({_first_line(error)}): it may not belong to its config.json; export "
+            "the model again."
+        ) from None
 
 
 def _first_line(error: Exception) -> str:

@@ -14,6 +14,7 @@ from typing import Any, BinaryIO
 from cmpc.errors import UsageError
 from cmpc.evaluation.metrics import Overlap
 from cmpc.evaluation.scoring import ScoredSample
+from cmpc.files import naming
 
 UNFINISHED = "unfinished.jsonl"
 FINISHED = "scores.jsonl"
@@ -86,16 +87,17 @@ class Journal:
         return self._file
 
     def _write(self, values: dict[str, Any]) -> None:
-        file = self._open()
-        file.write(json.dumps(values).encode() + b"\n")
-        file.flush()
+        with naming(self._unfinished):
+            file = self._open()
+            file.write(json.dumps(values).encode() + b"\n")
+            file.flush()
 
     def _read(self, path: Path) -> int:
         """Reads the results; returns how many bytes of the file are whole lines."""
         first, *lines = path.read_bytes().split(b"\n")
         try:
             theirs = dict(json.loads(first)["evaluation"])
-        except (ValueError, TypeError, KeyError):
+        except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
             return 0
         if not lines:  # cut short before its first line break
             return 0
@@ -122,5 +124,5 @@ def _parse(line: bytes) -> ScoredSample | None:
         without_crf = Overlap(*map(int, values["without_crf"]))
         with_crf = Overlap(*map(int, values["with_crf"])) if "with_crf" in values else None
         return ScoredSample(int(values["sample"]), without_crf, with_crf)
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
         return None

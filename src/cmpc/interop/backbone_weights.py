@@ -217,9 +217,15 @@ def _copy_state_dict(model: ReferringNetwork, weights: Mapping[str, Tensor], ref
     missing = [name for name in wanted if name not in weights]
     unexpected = [name for name in weights if name not in wanted]
     other = [name for name, value in wanted.items() if name in weights and weights[name].shape != value.shape]
+    infinite = [name for name in wanted if name in weights and not weights[name].isfinite().all()]
     faults = [
         f"{len(names)} {what} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
-        for names, what in ((missing, "missing"), (unexpected, "unexpected"), (other, "of another shape"))
+        for names, what in (
+            (missing, "missing"),
+            (unexpected, "unexpected"),
+            (other, "of another shape"),
+            (infinite, "not finite"),
+        )
         if names
     ]
     if faults:

@@ -111,7 +111,7 @@ def load_matrix(path: str | Path, vocabulary: Vocabulary) -> np.ndarray:
         mapped = np.load(path, mmap_mode="r", allow_pickle=False)
     except OSError as error:
         raise UserError(f"cannot read the embeddings {path}: {error.strerror or 'it is damaged'}.") from None
-    except (ValueError, EOFError, OverflowError, SyntaxError):
+    except Exception:  # a damaged header raises whatever Python's parser does
         raise UserError(f"{path} is not a NumPy matrix, or is cut short.") from None
     if not isinstance(mapped, np.ndarray) or mapped.ndim != 2 or mapped.dtype.kind != "f":
         raise UserError(f"{path} is not a matrix of floating-point numbers, one row a word.")

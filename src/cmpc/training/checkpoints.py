@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,12 +26,15 @@ from torch import Tensor, nn
 
 from cmpc.data.vocabulary import Vocabulary
 from cmpc.errors import UsageError, UserError
-from cmpc.files import atomic_file, atomic_folder
+from cmpc.files import atomic_file, atomic_folder, put_back
 from cmpc.model_folder import load_model_folder, write_model_files
 from cmpc.model_weights import save_tensors
 from cmpc.models.network import ReferringNetwork
 from cmpc.training.optimizers import load_optimizer_tensors, optimizer_tensors
 
+SETTINGS = "run.json"
+LOGS = ("training.csv", "validation.csv")
+TENSORBOARD = "tensorboard"
 STATE_TENSORS = "training_state.safetensors"
 STATE_VALUES = "training_state.json"
 
@@ -56,10 +60,10 @@ class RunFolder:
         self.path = path
         self.last = path / "last"
         self.best = path / "best"
-        self.settings = path / "run.json"
+        self.settings = path / SETTINGS
 
     def check(self, *, resume: bool) -> dict[str, Any] | None:
-        """Looks whether a run may begin or continue here.
+        """Looks whether a run may begin or continue here, after removing what a killed one was about to write.
 
         Returns:
             The settings of the run to be continued; None for a new run.
@@ -70,6 +74,7 @@ class RunFolder:
         """
         if self.path.exists() and not self.path.is_dir():
             raise UsageError(f"{self.path} is a file: give a folder with --out.")
+        put_back(self.path)
         if not self.settings.exists():
             if resume:
                 raise UsageError(f"there is no run to resume in {self.path}: leave out --resume to begin one.")
@@ -79,24 +84,26 @@ class RunFolder:
         if not resume:
             raise UsageError(f"{self.path} already holds a run: continue it with --resume, or give another --out.")
         try:
-            settings = json.loads(self.settings.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            settings = dict(json.loads(self.settings.read_text(encoding="utf-8")))
+            settings["options"] = dict(settings.get("options", {}))
+        except (OSError, ValueError, TypeError, RecursionError):
             raise UserError(f"{self.settings} is damaged: begin a new run in another folder.") from None
-        return dict(settings)
+        return settings
 
     def begin(self, settings: dict[str, Any]) -> None:
         """Writes down what the run is made of; from now on ``--resume`` works."""
         with atomic_file(self.settings) as file:
             file.write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
 
-    def recover(self) -> None:
-        """Puts back a checkpoint that a killed process was about to replace, and removes half-written ones."""
-        for folder in (self.last, self.best):
-            for old in sorted(self.path.glob(f".{folder.name}.old.*/{folder.name}")):
-                if not folder.exists():
-                    old.rename(folder)
-            for rest in self.path.glob(f".{folder.name}.*"):
-                shutil.rmtree(rest, ignore_errors=True)
+    def abandon(self) -> None:
+        """Removes what a run has written that failed before its first checkpoint, so that it may begin anew here."""
+        if self.last.exists():
+            return
+        for name in (SETTINGS, *LOGS):
+            (self.path / name).unlink(missing_ok=True)
+        shutil.rmtree(self.path / TENSORBOARD, ignore_errors=True)
+        with suppress(OSError):  # the user has put something there
+            self.path.rmdir()
 
     def save_last(
         self,
@@ -147,7 +154,7 @@ class RunFolder:
                 heads.load_state_dict(_under("heads/", tensors))
             found = _under("optimizer/", tensors)
             load_optimizer_tensors(optimizer, _parameters(model, heads), found, state.step)
-        except (OSError, ValueError, KeyError, RuntimeError, SafetensorError):
+        except (OSError, ValueError, TypeError, KeyError, OverflowError, RuntimeError, SafetensorError):
             raise UserError(
                 f"{self.last} is damaged or does not fit the options: begin a new run in another folder."
             ) from None

@@ -61,7 +61,7 @@ def make_fabric(
         raise UsageError(
             f"{count} devices cannot share a step's {batch_images} images equally: give another --batch-images."
         )
-    resolved = resolve_precision(precision, accelerator=accelerator, alone=count == 1)
+    resolved = resolve_precision(precision, accelerator=accelerator)
     several = DDPStrategy(find_unused_parameters=not all_train, broadcast_buffers=False)
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", module="lightning_fabric")

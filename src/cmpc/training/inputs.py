@@ -63,6 +63,8 @@ def read_inputs(options: TrainingOptions, plan: Plan) -> Inputs:
     """
     data = PreparedDataset.open(options.data, options.images)
     rows = data.read(options.train_split)
+    for row in rows[:1]:  # the wrong folder of photos is found out before anything is computed
+        data.read_image_bytes(row)
     vocabulary = _vocabulary(options, rows)
     embeddings = None
     if options.embeddings is not None:

@@ -14,6 +14,8 @@ from cmpc.models.config import ModelConfig, RRNConfig
 
 Recipe = Literal["modern", "paper"]
 Precision = Literal["auto", "bf16", "32"]
+MOST = {"workers": 1_000, "batch_images": 1_000_000, "expressions_per_image": 1_000_000, "nodes": 100_000}
+"""Numbers above which memory or processes end before the work begins."""
 
 
 @dataclass(frozen=True)
@@ -108,8 +110,8 @@ class TrainingOptions:
     """Name or folder of the spaCy pipeline for --word-types spacy; by default the first English one installed."""
 
     precision: Precision = "auto"
-    """Numbers to compute with. auto: the modern recipe takes bf16 where the device computes in it and is faster for it;
-    32 otherwise."""
+    """Numbers to compute with. auto: the modern recipe takes bf16 where the device has instructions for it; 32
+    otherwise. The run says which, and --resume keeps it."""
     accelerator: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """Kind of device."""
     devices: str = "auto"
@@ -186,8 +188,10 @@ def _check(options: TrainingOptions) -> None:
         value = getattr(options, name)
         if value is not None and value < 0:
             raise UsageError(f"{flag(name)} must not be negative, got {value}.")
-    if options.model is not None and options.model.image.size < 32:
-        raise UsageError(f"--image.size must be at least 32, got {options.model.image.size}.")
+    for name, most in MOST.items():
+        value = getattr(options, name)
+        if value is not None and value > most:
+            raise UsageError(f"{flag(name)} must be at most {most:,}, got {value:,}.")
     if options.devices != "auto" and not (options.devices.isdigit() and int(options.devices)):
         raise UsageError(f"--devices must be auto or a number, got {options.devices!r}.")
     _check_beginning(options)

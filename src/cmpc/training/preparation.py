@@ -53,7 +53,7 @@ def prepare(options: TrainingOptions) -> Run:
     plan = Plan.of(options)
     folder = RunFolder(options.out)
     before = folder.check(resume=options.resume)
-    if before is not None and options.precision == "auto":  # trying the device out again might end otherwise
+    if before is not None and options.precision == "auto":  # it may go on where devices have other instructions
         options = replace(options, precision=before.get("options", {}).get("precision", "auto"))
     if before is not None and options.initial_model is None and not says_splitting(before):
         config = options.model or preset("small")
@@ -68,11 +68,6 @@ def prepare(options: TrainingOptions) -> Run:
         check_same_run(before, settings, options, options.out)
     model = _network(options, inputs)
     fabric.launch()
-    if fabric.is_global_zero:
-        if before is None:
-            folder.begin(settings)
-        folder.recover()
-    fabric.barrier()
     if not folder.last.exists():
         load_initial_weights(model, options)
     _ready_for_devices(model, options, fabric)
@@ -82,8 +77,9 @@ def prepare(options: TrainingOptions) -> Run:
     wrapped, wrapped_optimizer = fabric.setup(objective, optimizer)
     meters = Meters(objective.terms, fabric.device)
     meters.restore(state.sums)
-    return Run(
+    run = Run(
         folder=folder,
+        is_new=before is None,
         model=model,
         vocabulary=inputs.vocabulary,
         fabric=fabric,
@@ -105,6 +101,9 @@ def prepare(options: TrainingOptions) -> Run:
         log_every=options.log_every,
         notes=_notes(options, plan, inputs, model, steps, fabric, precision),
     )
+    if run.is_new and fabric.is_global_zero:
+        folder.begin(settings)
+    return run
 
 
 def _devices(options: TrainingOptions, plan: Plan, config: ModelConfig) -> tuple[Fabric, str]:
@@ -228,7 +227,8 @@ def _notes(
 ) -> list[str]:
     parameters = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
     expressions = sum(inputs.training_set.order.expressions)
-    computing = f"{precision}, compiled" if options.compile else precision
+    computing = f"{precision} (chosen by --precision auto)" if options.precision == "auto" else precision
+    computing += ", compiled" if options.compile else ""
     notes = [
         f"{parameters / 1e6:.1f} M parameters learn from {expressions:,} expressions on "
         f"{len(inputs.training_set):,} images: {steps:,} steps of {plan.batch_images} images, recipe {options.recipe}, "

@@ -17,8 +17,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import Tensor
 
 from cmpc.errors import UserError
-from cmpc.files import atomic_file
+from cmpc.files import atomic_file, naming
+from cmpc.training.checkpoints import LOGS, TENSORBOARD
 from cmpc.training.fabric import over_devices
+from cmpc.training.tensorboard import TensorBoardFile
 
 
 class Meters:
@@ -96,7 +98,7 @@ class TableFile:
 
     def add(self, row: Mapping[str, Any]) -> None:
         """Appends a row."""
-        with self.path.open("a", encoding="utf-8", newline="") as stream:
+        with naming(self.path), self.path.open("a", encoding="utf-8", newline="") as stream:
             csv.writer(stream, lineterminator="\n").writerow([_text(row[name]) for name in self.columns])
 
 
@@ -122,13 +124,12 @@ class RunLog:
             console: where the live line goes. When it is no terminal, a plain line is printed now and then.
             measure: the term that it shows beside the loss, and its name there.
         """
-        from tensorboardX import SummaryWriter
-
+        training, validation = LOGS
         columns = ("step", "epoch", "learning_rate", *terms, "images_per_second", "seconds")
-        self.training = TableFile(folder / "training.csv", columns, keep_until=step)
+        self.training = TableFile(folder / training, columns, keep_until=step)
         scores = ("step", "epoch", "overall_iou", "mean_iou", "expressions", "seconds")
-        self.validation = TableFile(folder / "validation.csv", scores, keep_until=step)
-        self.tensorboard = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1 if step else None)
+        self.validation = TableFile(folder / validation, scores, keep_until=step)
+        self.tensorboard = TensorBoardFile(folder / TENSORBOARD, step=step)
         self.console = console
         self.steps = steps
         self.term, self.name = measure
@@ -187,9 +188,8 @@ class RunLog:
         self.console.print(text, highlight=False, soft_wrap=True)
 
     def _plot(self, group: str, row: Mapping[str, Any]) -> None:
-        for name, value in row.items():
-            if name not in ("step", "seconds"):
-                self.tensorboard.add_scalar(f"{group}/{name}", value, row["step"])
+        values = {f"{group}/{name}": value for name, value in row.items() if name not in ("step", "seconds")}
+        self.tensorboard.add(values, row["step"])
 
 
 def _text(value: Any) -> str:

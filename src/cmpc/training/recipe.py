@@ -53,7 +53,16 @@ def learn(run: Run, console: Console | None = None) -> TrainingResult:
     Raises:
         UserError: data are missing or damaged, or the loss is no longer a number.
     """
-    log = _begin_log(run, console or Console(stderr=True)) if run.fabric.is_global_zero else None
+    try:
+        return _take_steps(run, console or Console(stderr=True))
+    except BaseException:
+        if run.is_new and run.fabric.is_global_zero:  # what is left of a failed start would keep the next one out
+            run.folder.abandon()
+        raise
+
+
+def _take_steps(run: Run, console: Console) -> TrainingResult:
+    log = _begin_log(run, console) if run.fabric.is_global_zero else None
     run.objective.train()
     run.clock.mark(run.state.step)
     saved_step, stop = run.state.step, False

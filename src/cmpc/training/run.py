@@ -35,6 +35,8 @@ class Run:
 
     folder: RunFolder
     """Where it is."""
+    is_new: bool
+    """Whether it begins; otherwise it goes on."""
     model: ReferringNetwork
     """The network that learns."""
     vocabulary: Vocabulary

@@ -104,5 +104,5 @@ def _network_of(settings: Mapping[str, Any], folder: Path) -> ModelConfig:
     values = settings.get("network", {})
     try:
         return ModelConfig.from_dict(upgrade({"format_version": version, "network": values, "model": values}))
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise UserError(f"{folder / 'run.json'} is damaged: begin a new run in another folder.") from None

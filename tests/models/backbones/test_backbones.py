@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from cmpc.bounds import OutOfBounds
 from cmpc.models.backbones import Backbone, build_backbone
 from cmpc.models.backbones.unit import Activation, FusedConvolution, activate
 from cmpc.models.config import BackboneConfig, CompactConfig, DeepLabResNetConfig, EfficientNetLiteConfig
@@ -161,7 +162,7 @@ def test_configurations_know_the_images_that_their_weights_expect() -> None:
 
 
 def test_impossible_values_are_refused() -> None:
-    with pytest.raises(ValueError, match="convention must be caffe or torchvision, got 'timm'"):
+    with pytest.raises(OutOfBounds, match="convention must be caffe or torchvision, got 'timm'"):
         DeepLabResNetConfig(convention="timm")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="variant must be 0, 1, 2, 3 or 4, got 5"):
+    with pytest.raises(OutOfBounds, match="variant must be 0, 1, 2, 3 or 4, got 5"):
         EfficientNetLiteConfig(variant=5)  # type: ignore[arg-type]

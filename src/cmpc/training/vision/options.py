@@ -10,7 +10,7 @@ import tyro
 
 from cmpc.errors import UsageError
 from cmpc.models.config import ModelConfig
-from cmpc.training.options import Precision, flag
+from cmpc.training.options import MOST, Precision, flag
 
 PartName = Literal["backbone", "aspects", "objects"]
 
@@ -57,7 +57,7 @@ class PretrainingOptions:
     """Decides everything random: initial weights, order, mirroring, colours."""
 
     precision: Precision = "32"
-    """Numbers to compute with. auto: bf16 where the device computes in it and is faster for it; 32 otherwise."""
+    """Numbers to compute with. auto: bf16 where the device has instructions for it; 32 otherwise."""
     accelerator: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """Kind of device."""
     workers: int | None = None
@@ -82,10 +82,12 @@ class PretrainingOptions:
             value = getattr(self, name)
             if value is not None and value < 0:
                 raise UsageError(f"{flag(name)} must not be negative, got {value}.")
-        sizes = {"image.size": self.model.image.size if self.model else None, "second_size": self.second_size}
-        for name, size in sizes.items():
-            if size is not None and size < 32:
-                raise UsageError(f"{flag(name)} must be at least 32, got {size}.")
+        for name, most in MOST.items():
+            value = getattr(self, name, None)
+            if value is not None and value > most:
+                raise UsageError(f"{flag(name)} must be at most {most:,}, got {value:,}.")
+        if self.second_size is not None and not 32 <= self.second_size <= 4096:
+            raise UsageError(f"--second-size must be from 32 to 4,096, got {self.second_size}.")
         if self.data.is_file() and (self.recolour or self.second_size is not None):
             raise UsageError("--recolour and --second-size go with the scenes of Blocks, not with photos.")
         if self.images is not None and not self.data.is_file():

@@ -94,11 +94,8 @@ def prepare_pretraining(options: PretrainingOptions) -> Run:
     settings = run_settings(
         options, network=model.config, fingerprint=fingerprint, parts=sorted(parts), precision=precision
     )
-    if before is None:
-        folder.begin(settings)
-    else:
+    if before is not None:
         check_same_run(before, settings, options, options.out)
-    folder.recover()
     fabric.launch()
     heads = AttributeHeads(model.backbone.stages, scenes.classes) if "backbone" in parts else None
     sizes = [model.config.image.size, *([options.second_size] if options.second_size else [])]
@@ -114,8 +111,9 @@ def prepare_pretraining(options: PretrainingOptions) -> Run:
     sampler = StepSampler(scenes.order, batch=options.batch_images, start=state.step, stop=steps)
     loader = make_loader(scenes, sampler, collate=collate_scenes, workers=options.workers)
     parameters = sum(parameter.numel() for parameter in learning)
-    return Run(
+    run = Run(
         folder=folder,
+        is_new=before is None,
         model=model,
         vocabulary=vocabulary,
         fabric=fabric,
@@ -142,6 +140,9 @@ def prepare_pretraining(options: PretrainingOptions) -> Run:
         measure=("right", "attributes right") if "right" in objective.terms else ("middle_error", "middle off by"),
         heads=heads,
     )
+    if run.is_new:
+        folder.begin(settings)
+    return run
 
 
 def _network(options: PretrainingOptions) -> tuple[ReferringNetwork, Vocabulary]:

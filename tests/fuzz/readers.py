@@ -1,0 +1,164 @@
+"""Readers of files that come from elsewhere, and sound files to damage."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from cmpc.blocks.dataset import Settings, make_blocks, read_scenes
+from cmpc.data.images import read_image
+from cmpc.data.schema import PreparedDataset
+from cmpc.data.sources import coco, own
+from cmpc.data.sources.collection import WHOLE
+from cmpc.data.sources.instances import Instances
+from cmpc.data.sources.referit import read_region_mask
+from cmpc.data.sources.restricted_pickle import read_plain_pickle
+from cmpc.data.vocabulary import Vocabulary
+from cmpc.evaluation.journal import Journal
+from cmpc.interop.embeddings import load_embeddings
+from cmpc.interop.tensorflow.checkpoint import open_checkpoint
+from cmpc.model_folder import load_model_folder
+from cmpc.training.checkpoints import RunFolder
+from robustness.material import WORDS, write_model, write_photo, write_prepared
+
+TESTS = Path(__file__).parents[1]
+VOCABULARY = Vocabulary(WORDS)
+
+
+@dataclass(frozen=True)
+class Reader:
+    """A reader, and what it reads."""
+
+    write: Callable[[Path], list[Path]]
+    """Writes sound files into an empty folder; gives those to damage, one at a time."""
+    read: Callable[[Path], object]
+    """Reads what lies in the folder."""
+
+
+def _copied(*files: str) -> Callable[[Path], list[Path]]:
+    return lambda folder: [Path(shutil.copy(TESTS / file, folder)) for file in files]
+
+
+def _read_checkpoint(prefix: str) -> Callable[[Path], object]:
+    def read(folder: Path) -> object:
+        checkpoint = open_checkpoint(folder / prefix)
+        return [checkpoint.read(name) for name in checkpoint.names()]
+
+    return read
+
+
+def _pictures(folder: Path) -> list[Path]:
+    return [write_photo(folder / f"photo.{suffix}") for suffix in ("jpg", "png", "webp", "gif", "bmp", "tiff", "ppm")]
+
+
+def _glove(folder: Path) -> list[Path]:
+    lines = [f"{word} {' '.join(f'{0.1 * number:.2f}' for number in range(5))}" for word in WORDS[4:]]
+    (folder / "glove.txt").write_text("\n".join(lines) + "\n")
+    return [folder / "glove.txt"]
+
+
+def _matrix(folder: Path) -> list[Path]:
+    stream = io.BytesIO()
+    np.save(stream, np.ones((len(WORDS), 3), np.float32))
+    (folder / "rows.npy").write_bytes(stream.getvalue())
+    return [folder / "rows.npy"]
+
+
+def _table(folder: Path) -> list[Path]:
+    write_photo(folder / "photo.png")
+    mask = np.zeros((60, 80), np.uint8)
+    mask[15:30, 20:40] = 255
+    Image.fromarray(mask).save(folder / "mask.png")
+    shapes = [
+        {"box": [20, 15, 20, 15]},
+        {"polygon": [20, 15, 40, 15, 40, 30]},
+        {"rle": {"size": [60, 80], "counts": [100, 20, 4680]}},
+        {"mask": "mask.png"},
+    ]
+    rows = [{"image": "photo.png", "expressions": ["red box"], "split": "train", **shape} for shape in shapes]
+    (folder / "table.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return [folder / "table.jsonl", folder / "mask.png"]
+
+
+def _coco(folder: Path) -> list[Path]:
+    write_photo(folder / "photo.png")
+    instances = {
+        "images": [{"id": 1, "file_name": "photo.png", "width": 80, "height": 60}],
+        "annotations": [
+            {"id": 5, "image_id": 1, "category_id": 2, "segmentation": [[20, 15, 40, 15, 40, 30]], "iscrowd": 0}
+        ],
+        "categories": [{"id": 2, "name": "box"}],
+    }
+    (folder / "instances.json").write_text(json.dumps(instances))
+    (folder / "expressions.json").write_text(json.dumps([{"ann_id": 5, "expressions": ["red box"]}]))
+    return [folder / "instances.json", folder / "expressions.json"]
+
+
+def _read_coco(folder: Path) -> object:
+    Instances.load(folder / "instances.json")
+    return coco.collect(folder / "instances.json", folder / "expressions.json", folder, WHOLE, default_split="train")
+
+
+def _prepared(folder: Path) -> list[Path]:
+    data = write_prepared(folder / "data")
+    return [file for file in sorted(data.iterdir()) if file.is_file()]
+
+
+def _read_prepared(folder: Path) -> object:
+    dataset = PreparedDataset.open(folder / "data")
+    return [dataset.read_image(row) for split in dataset.splits for row in dataset.read(split)]
+
+
+def _model(folder: Path) -> list[Path]:
+    write_model(folder / "model")
+    return [folder / "model" / name for name in ("config.json", "config.json", "vocabulary.txt", "model.safetensors")]
+
+
+def _scenes(folder: Path) -> list[Path]:
+    make_blocks(folder / "blocks", Settings(seed=0, size=64, splits={"val": 2}))
+    return [folder / "blocks" / "scenes" / "val.jsonl.gz"]
+
+
+def _journal(folder: Path) -> list[Path]:
+    lines = [{"evaluation": {"model": "a"}}, *({"sample": n, "without_crf": [n, n + 1]} for n in range(4))]
+    (folder / "unfinished.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return [folder / "unfinished.jsonl"]
+
+
+def _run(folder: Path) -> list[Path]:
+    return [Path(shutil.copy(TESTS / "training" / "fixtures" / "run_of_format_1" / "run.json", folder))]
+
+
+READERS = {
+    "tensorflow bundle": Reader(
+        _copied(*(f"interop/checkpoints/tiny_v2.{end}" for end in ("index", "data-00000-of-00001"))),
+        _read_checkpoint("tiny_v2"),
+    ),
+    "tensorflow bundle of many": Reader(
+        _copied(*(f"interop/checkpoints/many_v2.{end}" for end in ("index", "data-00000-of-00001"))),
+        _read_checkpoint("many_v2"),
+    ),
+    "tensorflow checkpoint": Reader(_copied("interop/checkpoints/tiny_v1.ckpt"), _read_checkpoint("tiny_v1.ckpt")),
+    "pickle": Reader(
+        _copied("data/refer/refcoco/refs(unc).p"), lambda folder: read_plain_pickle(folder / "refs(unc).p")
+    ),
+    "mat": Reader(_copied("data/referit/mask/1000_1.mat"), lambda folder: read_region_mask(folder / "1000_1.mat")),
+    "glove": Reader(_glove, lambda folder: load_embeddings(folder / "glove.txt", VOCABULARY)),
+    "npy": Reader(_matrix, lambda folder: load_embeddings(folder / "rows.npy", VOCABULARY)),
+    "images": Reader(_pictures, lambda folder: [read_image(path, exif_rotation=True) for path in folder.iterdir()]),
+    "table": Reader(_table, lambda folder: own.collect(folder / "table.jsonl", folder, WHOLE)),
+    "coco": Reader(_coco, _read_coco),
+    "prepared": Reader(_prepared, _read_prepared),
+    "scenes": Reader(_scenes, lambda folder: list(read_scenes(folder / "blocks", "val"))),
+    "model": Reader(_model, lambda folder: load_model_folder(folder / "model")),
+    "journal": Reader(_journal, lambda folder: Journal(folder, {"model": "a"}, resume=True)),
+    "run": Reader(_run, lambda folder: RunFolder(folder).check(resume=True)),
+}
+"""Name -> reader."""
