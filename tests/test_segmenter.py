@@ -156,7 +156,7 @@ def test_broken_and_missing_images_are_refused(segmenter: Segmenter, photo: Path
         Segmenter(segmenter.model, segmenter.vocabulary).predict("dog")
     with pytest.raises(UserError, match="there is no image"):
         Segmenter(segmenter.model, segmenter.vocabulary).predict("photo.jpg")
-    with pytest.raises(ValueError, match=r"uint8 or uint16.*float64"):
+    with pytest.raises(UserError, match=r"uint8 or uint16.*float64"):
         segmenter.predict("dog", image=np.zeros((4, 4, 3)))
 
 

@@ -53,7 +53,7 @@ def test_floating_point_image_is_refused_because_its_range_is_unknown() -> None:
     image = Image.fromarray(np.linspace(0, 1, 12, dtype=np.float32).reshape(3, 4))
     with pytest.raises(UserError, match="floating-point"):
         read_image(encode(image, "TIFF"))
-    with pytest.raises(ValueError, match="floating-point"):
+    with pytest.raises(UserError, match="floating-point"):
         from_pillow(image)
 
 

@@ -120,15 +120,19 @@ def from_pillow(image: Image.Image, *, exif_rotation: bool = True) -> np.ndarray
     """RGB pixels of a PIL image, by the rules of ``read_image``: uint8 (H, W, 3).
 
     Raises:
-        ValueError: its pixels are floating-point numbers (mode F), whose range is not known.
+        UserError: it is empty, its pixels cannot be decoded, or they are floating-point numbers (mode F), whose range is
+            not known.
     """
     if image.mode == "F":
-        raise ValueError("an image must have 8 or 16 bits a channel, got floating-point numbers (PIL's mode F)")
-    if exif_rotation:
-        image = ImageOps.exif_transpose(image)
-    if image.mode.startswith("I;16") or image.mode == "I":
-        return from_array((np.clip(np.asarray(image), 0, 65535)).astype(np.uint16))
-    return np.asarray(image.convert("RGB"))
+        raise UserError("an image must have 8 or 16 bits a channel, got floating-point numbers (PIL's mode F).")
+    if 0 in image.size:
+        raise UserError(f"an image must have pixels, got one of {image.width} x {image.height}.")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of metadata that nobody here reads
+            return _to_rgb(image, exif_rotation=exif_rotation)
+    except Exception as error:  # decoders raise what they like of a file that is cut short, damaged or closed
+        raise UserError(f"the PIL image cannot be decoded: {error}.") from None
 
 
 def from_array(array: np.ndarray) -> np.ndarray:
@@ -138,7 +142,7 @@ def from_array(array: np.ndarray) -> np.ndarray:
         array: uint8 or uint16; (H, W), (H, W, 1), (H, W, 3) in RGB order, or (H, W, 4) whose transparency is dropped.
 
     Raises:
-        ValueError: the layout is another one.
+        UserError: the layout is another one.
     """
     if array.ndim == 2:
         array = array[:, :, None]
@@ -148,12 +152,21 @@ def from_array(array: np.ndarray) -> np.ndarray:
         or array.size == 0
         or array.dtype not in (np.uint8, np.uint16)
     ):
-        raise ValueError(
-            f"an image must be (H, W), (H, W, 3) or (H, W, 4) of uint8 or uint16, got {array.shape} {array.dtype}"
+        raise UserError(
+            f"an array of an image must be (H, W), (H, W, 3) or (H, W, 4) of uint8 or uint16, "
+            f"got {array.shape} {array.dtype}."
         )
     if array.dtype == np.uint16:
         array = (array >> 8).astype(np.uint8)
     return np.repeat(array, 3, axis=2) if array.shape[2] == 1 else np.ascontiguousarray(array[:, :, :3])
+
+
+def _to_rgb(image: Image.Image, *, exif_rotation: bool) -> np.ndarray:
+    if exif_rotation:
+        image = ImageOps.exif_transpose(image)
+    if image.mode.startswith("I;16") or image.mode == "I":
+        return from_array((np.clip(np.asarray(image), 0, 65535)).astype(np.uint16))
+    return np.asarray(image.convert("RGB"))
 
 
 def _decode_with_pillow(data: bytes, name: str, *, exif_rotation: bool) -> np.ndarray:
@@ -165,7 +178,7 @@ def _decode_with_pillow(data: bytes, name: str, *, exif_rotation: bool) -> np.nd
             image.load()
             if image.mode == "F":
                 raise UserError(f"the image {name} has floating-point pixels: save it with 8 or 16 bits a channel.")
-            return from_pillow(image, exif_rotation=exif_rotation)
+            return _to_rgb(image, exif_rotation=exif_rotation)
     except (OSError, ValueError, SyntaxError, EOFError):
         raise UserError(f"the image {name} is damaged: its pixels cannot be decoded.") from None
 
@@ -186,8 +199,8 @@ def _read(photo: str | Path | bytes) -> tuple[str, bytes]:
         return _name(photo), photo
     try:
         return _name(photo), Path(photo).read_bytes()
-    except OSError as error:
-        raise UserError(f"cannot read the image {photo}: {error.strerror}.") from None
+    except (OSError, ValueError) as error:  # the latter of a name with a NUL
+        raise UserError(f"cannot read the image {photo}: {getattr(error, 'strerror', None) or error}.") from None
 
 
 def _name(photo: str | Path | bytes) -> str:
