@@ -5,6 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -25,6 +26,7 @@ from cmpc.data.sources.collection import (
     read_json,
 )
 from cmpc.errors import UsageError, UserError
+from cmpc.processes import prepare_process
 
 SPLITS = ("trainval", "test")
 MASK_VARIABLE = "segimg_t"
@@ -169,9 +171,13 @@ def _read_masks(folder: Path, regions: Sequence[str]) -> Iterable[EncodedMask]:
     if len(regions) < SEVERAL_PROCESSES_FROM:
         yield from map(read, regions)
     else:
-        with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
+        with ProcessPoolExecutor(2, mp_context=get_context("spawn"), initializer=prepare_process) as pool:
             try:
                 yield from pool.map(read, regions, chunksize=200)
+            except BrokenProcessPool:
+                raise UserError(
+                    "a process that reads ReferIt's masks was ended, most often for lack of memory: start again."
+                ) from None
             finally:
                 pool.shutdown(cancel_futures=True)
 
