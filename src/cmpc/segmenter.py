@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -121,6 +122,8 @@ class Segmenter:
     ) -> Segmenter:
         """``load`` with the hub's options: ``revision``, ``token``, ``cache_dir``, ``force_download`` and
         ``local_files_only``, as ``huggingface_hub.snapshot_download`` takes them."""
+        if not isinstance(path_or_hub_id, str | os.PathLike):
+            raise UsageError(f"a model is a folder or a name on the hub, got {shown(path_or_hub_id)}.")
         name = str(path_or_hub_id)
         if not name.strip():
             raise UsageError("the name of the model is empty: give a folder or a name on the hub, or no model at all.")

@@ -159,7 +159,7 @@ class Guard:
         # Without it Gradio lets other pages read the answer.
         scope = {**scope, "headers": [header for header in scope["headers"] if header[0].lower() != b"origin"]}
         body.most = most
-        answer = _HeldBack(send)
+        answer = _HeldBack(send, body)
         try:
             await self._application(scope, body, answer)
         except Exception as error:
@@ -207,13 +207,15 @@ class _Body:
 class _HeldBack:
     """Sends an answer on, but keeps that of a failure until it is known what failed."""
 
-    def __init__(self, send: Send) -> None:
+    def __init__(self, send: Send, body: _Body) -> None:
         self._send = send
+        self._body = body
         self._kept: list[Message] = []
         self.has_begun = False
 
     async def __call__(self, message: Message) -> None:
-        if self._kept or (message["type"] == "http.response.start" and message["status"] >= 500):
+        begins = message["type"] == "http.response.start"
+        if self._kept or (begins and (message["status"] >= 500 or self._body.is_too_large)):
             self._kept.append(message)
         else:
             self.has_begun = True

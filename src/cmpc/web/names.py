@@ -67,7 +67,7 @@ def name_of(host: str) -> str | None:
         name, _ = parts.hostname, parts.port
     except ValueError:
         return None
-    if not name or parts.netloc != host or "@" in host:
+    if not name or parts.netloc != host or "@" in host or any(map(str.isspace, host)):
         return None
     return name.rstrip(".")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import traceback
 from pathlib import Path
@@ -100,7 +101,7 @@ def _wanted(components: list[Any]) -> str:
 
 def _name(component: Any) -> str:
     """The name of an argument: what its label says first."""
-    return f"the argument {str(component.label).partition(',')[0].lower()!r}"
+    return f"the argument {re.split('[,;]', str(component.label))[0].lower()!r}"
 
 
 def _is_address(value: Any) -> bool:
