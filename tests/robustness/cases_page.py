@@ -10,12 +10,12 @@ from PIL import Image
 from robustness.case import Case
 
 
-def _segment(*arguments: str) -> Callable[[Path], list[str]]:
+def _segment(*arguments: str, device: str = "cpu") -> Callable[[Path], list[str]]:
     """Asks the model that ships about a photo."""
 
     def make(folder: Path) -> list[str]:
         Image.new("RGB", (80, 60), "grey").save(folder / "photo.png")
-        return ["segment", "photo.png", *arguments, "--device", "cpu", "--out", "out"]
+        return ["segment", "photo.png", *arguments, "--device", device, "--out", "out"]
 
     return make
 
@@ -44,7 +44,7 @@ CASES: list[Case] = [
     Case("thresholds", "nan", _segment("red block", "--threshold", "nan"), 2, "must lie between 0 and 1, got nan"),
     Case("thresholds", "beyond 1", _segment("red block", "--threshold", "1.5"), 2, "must lie between 0 and 1"),
     Case("thresholds", "below 0 to explain", _explain("red block", "--threshold", "-1"), 2, "between 0 and 1, got -1.0"),
-    Case("devices", "a name that is none", _segment("red block", "--device", "gpu"), 1, "no device 'gpu' here: give auto"),
+    Case("devices", "a name that is none", _segment("red block", device="gpu"), 1, "no device 'gpu' here: give auto"),
     Case("page", "a limit of 0", _web("--limits.expressions", "0"), 2, "the limit expressions must be at least 1"),
     Case("page", "a root path without a slash", _web("--root-path", "find"), 2, "a path that begins with a slash"),
     Case("page", "an address as a name", _web("--allow-host", "https://a.b"), 2, "takes names such as page.example.org"),

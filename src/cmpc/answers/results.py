@@ -82,7 +82,7 @@ def _write_mask(
 
 def _write_png(path: Path, pixels: NDArray[np.uint8]) -> None:
     """Writes grey or BGR pixels."""
-    _, encoded = cv2.imencode(".png", pixels, [cv2.IMWRITE_PNG_COMPRESSION, 3])
+    _, encoded = cv2.imencode(".png", pixels)
     with atomic_file(path) as file:
         file.write_bytes(encoded.data)
 

@@ -66,7 +66,7 @@ def loading(batches: DataLoader[Any]) -> Iterator[Iterator[Any]]:
     except UserError as error:
         raise type(error)(str(error).rpartition(f"{type(error).__name__}: ")[2].strip()) from None
     except RuntimeError as error:
-        reason = _why_no_batch_comes(str(error))
+        reason = _why_no_batch_comes(f"{error} {error.__cause__}")  # the cause may say by what signal it ended
         if reason is None:
             raise
         raise UserError(reason) from None
