@@ -171,7 +171,9 @@ def main(options: Options) -> None:
         page.terminate()
         status = page.wait(60)
     print(f"{options.visitors} visitors, {options.requests:,} requests in {took:.0f} s on {os.cpu_count()} cores.")
-    print(f"Resident memory: {before:.2f} GB before, {most:.2f} GB at most, {after:.2f} GB at the end; exit {status}.\n")
+    print(
+        f"Resident memory: {before:.2f} GB before, {most:.2f} GB at most, {after:.2f} GB at the end; exit {status}.\n"
+    )
     print("| request | number | median | 95 of 100 within | answered | refused with a sentence | failed |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
     for kind in counts.seconds:

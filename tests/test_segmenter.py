@@ -215,7 +215,8 @@ def test_pillow_images_that_are_cut_short_or_closed_are_refused(segmenter: Segme
 
 
 @pytest.mark.parametrize(
-    "expressions", [None, 5, b"red", bytearray(b"red"), {"dog": 1}, {"dog"}, (word for word in ["dog"]), [None], ["dog", 5]]
+    "expressions",
+    [None, 5, b"red", bytearray(b"red"), {"dog": 1}, {"dog"}, (word for word in ["dog"]), [None], ["dog", 5]],
 )
 def test_what_is_no_expression_is_answered_with_what_is_taken(
     segmenter: Segmenter, photo: Path, expressions: Any
@@ -230,7 +231,9 @@ def test_what_is_no_expression_is_answered_with_what_is_taken(
             ask()
 
 
-@pytest.mark.parametrize("threshold", ["0.5", None, True, [0.5], np.array([0.5]), torch.tensor(0.5), float("nan"), 1.5, -0.1, 1j])
+@pytest.mark.parametrize(
+    "threshold", ["0.5", None, True, [0.5], np.array([0.5]), torch.tensor(0.5), float("nan"), 1.5, -0.1, 1j]
+)
 def test_what_is_no_threshold_is_refused(segmenter: Segmenter, photo: Path, threshold: Any) -> None:
     for ask in (
         lambda: segmenter.predict("dog", image=photo, threshold=threshold),
@@ -270,9 +273,7 @@ def test_other_arguments_of_other_kinds_are_refused(segmenter: Segmenter, photo:
 
 
 @pytest.mark.parametrize("expression", ["man " * 10_000, "n" * 100_000, "the left man " + "x" * 1000])
-def test_texts_that_are_no_expressions_any_more_are_refused(
-    segmenter: Segmenter, photo: Path, expression: str
-) -> None:
+def test_texts_that_are_no_expressions_any_more_are_refused(segmenter: Segmenter, photo: Path, expression: str) -> None:
     for ask in (lambda: segmenter.predict(expression, image=photo), lambda: segmenter.explain(expression, image=photo)):
         with pytest.raises(UserError, match="letters but at most 1,000 are read: say it shorter"):
             ask()

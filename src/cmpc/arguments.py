@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from cmpc.data.images import from_array, from_pillow, read_image
-from cmpc.errors import UsageError, UserError
+from cmpc.errors import UsageError
 
 ImageSource = str | Path | bytes | NDArray | Image.Image
 """A path, the bytes of a file, an array (H, W) or (H, W, 3 or 4) of uint8 or uint16 in RGB order, or a PIL image."""

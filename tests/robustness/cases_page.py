@@ -43,11 +43,15 @@ CASES: list[Case] = [
     Case("thresholds", "no number", _segment("red block", "--threshold", "abc"), 2, "threshold"),
     Case("thresholds", "nan", _segment("red block", "--threshold", "nan"), 2, "must lie between 0 and 1, got nan"),
     Case("thresholds", "beyond 1", _segment("red block", "--threshold", "1.5"), 2, "must lie between 0 and 1"),
-    Case("thresholds", "below 0 to explain", _explain("red block", "--threshold", "-1"), 2, "between 0 and 1, got -1.0"),
+    Case(
+        "thresholds", "below 0 to explain", _explain("red block", "--threshold", "-1"), 2, "between 0 and 1, got -1.0"
+    ),
     Case("devices", "a name that is none", _segment("red block", device="gpu"), 1, "no device 'gpu' here: give auto"),
     Case("page", "a limit of 0", _web("--limits.expressions", "0"), 2, "the limit expressions must be at least 1"),
     Case("page", "a root path without a slash", _web("--root-path", "find"), 2, "a path that begins with a slash"),
-    Case("page", "an address as a name", _web("--allow-host", "https://a.b"), 2, "takes names such as page.example.org"),
+    Case(
+        "page", "an address as a name", _web("--allow-host", "https://a.b"), 2, "takes names such as page.example.org"
+    ),
     Case("page", "a port beyond all ports", _web("--port", "70000"), 1, "cannot listen at 127.0.0.1, port 70000"),
     Case("page", "a port below all ports", _web("--port", "-1"), 1, "cannot listen at 127.0.0.1, port -1"),
     Case("page", "a host of another machine", _web("--host", "192.0.2.1"), 1, "cannot listen at 192.0.2.1"),

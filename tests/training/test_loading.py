@@ -70,8 +70,10 @@ def test_full_shared_memory_ends_a_training_with_a_sentence(
     assert main(["train", *map(str, arguments), "--render-on", render_on]) == 1
     [said] = [line for line in capsys.readouterr().err.splitlines() if line.startswith("cmpc train: ")]
     assert said.startswith("cmpc train: the shared memory is full: a batch needs 0.")
-    assert said.endswith("/dev/shm has 0.0 MB left; give /dev/shm more room (docker run --shm-size 2g), or load with "
-                         "fewer --workers (0: none).")
+    assert said.endswith(
+        "/dev/shm has 0.0 MB left; give /dev/shm more room (docker run --shm-size 2g), or load with "
+        "fewer --workers (0: none)."
+    )
     assert not active_children()
 
 

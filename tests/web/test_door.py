@@ -71,7 +71,9 @@ def test_files_of_the_machine_are_not_served(address: str, photo: Path) -> None:
 
 
 @pytest.mark.parametrize("path", ["", "config", "gradio_api/info", "gradio_api/queue/join"])
-@pytest.mark.parametrize("host", ["evil.example", "evil.example:80", "0.0.0.0", "192.168.1.7", "localhost.evil.example"])
+@pytest.mark.parametrize(
+    "host", ["evil.example", "evil.example:80", "0.0.0.0", "192.168.1.7", "localhost.evil.example"]
+)
 def test_other_names_are_refused(address: str, host: str, path: str) -> None:
     method = "POST" if path.endswith("join") else "GET"
     for headers in ({"host": host}, {"x-forwarded-host": host}):
@@ -86,7 +88,9 @@ def test_names_of_this_machine_are_let_in(address: str, host: str) -> None:
     assert httpx.get(address, headers={"host": host}).status_code == 200
 
 
-@pytest.mark.parametrize("origin", ["http://evil.example", "null", "http://localhost:3000", "https://127.0.0.1", "file://", ""])
+@pytest.mark.parametrize(
+    "origin", ["http://evil.example", "null", "http://localhost:3000", "https://127.0.0.1", "file://", ""]
+)
 def test_other_pages_may_send_nothing(address: str, origin: str) -> None:
     for method, path in (
         ("POST", "gradio_api/call/segment"),
@@ -222,7 +226,9 @@ def test_deployments_are_let_in_by_their_name(tiny_model_folder: Path, photo: Pa
         assert len(files) == 3
 
 
-@pytest.mark.parametrize("name", ["", "https://page.example.org", "page.example.org:443", "a b", "page.example.org/find"])
+@pytest.mark.parametrize(
+    "name", ["", "https://page.example.org", "page.example.org:443", "a b", "page.example.org/find"]
+)
 def test_names_that_are_none_are_refused(name: str) -> None:
     with pytest.raises(UsageError, match="--allow-host takes names such as"):
         Names("127.0.0.1", (name,))
@@ -230,9 +236,9 @@ def test_names_that_are_none_are_refused(name: str) -> None:
 
 @pytest.mark.parametrize("root_path", ["find", "https://page.example.org/find", "//find", "/a b"])
 def test_root_paths_that_are_none_are_refused(service: Service, root_path: str) -> None:
-    with pytest.raises(UsageError, match="--root-path must be a path that begins with a slash"):
-        with served(service, root_path=root_path):
-            pass
+    sentence = "--root-path must be a path that begins with a slash"
+    with pytest.raises(UsageError, match=sentence), served(service, root_path=root_path):
+        pass
 
 
 def test_page_of_a_network_goes_by_addresses_and_the_names_that_it_was_given() -> None:

@@ -17,8 +17,8 @@ from PIL import Image
 
 from cmpc.cli.web import Options, make_service, run
 from cmpc.errors import UsageError, UserError
-from cmpc.web.examples import read_examples
 from cmpc.web.cache import Cache
+from cmpc.web.examples import read_examples
 from cmpc.web.models import KEPT, Models, models_in
 
 

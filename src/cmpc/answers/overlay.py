@@ -66,9 +66,7 @@ def blend(
         inside = mask[rows]
         if inside.any():
             np.copyto(pixels[rows], cv2.LUT(pixels[rows], table), where=inside[:, :, None])
-    outlines, _ = cv2.findContours(
-        np.ascontiguousarray(mask).view(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE
-    )
+    outlines, _ = cv2.findContours(np.ascontiguousarray(mask).view(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     return outlines
 
 

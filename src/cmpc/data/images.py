@@ -120,8 +120,8 @@ def from_pillow(image: Image.Image, *, exif_rotation: bool = True) -> np.ndarray
     """RGB pixels of a PIL image, by the rules of ``read_image``: uint8 (H, W, 3).
 
     Raises:
-        UserError: it is empty, its pixels cannot be decoded, or they are floating-point numbers (mode F), whose range is
-            not known.
+        UserError: it is empty, its pixels cannot be decoded, or they are floating-point numbers (mode F), whose range
+            is not known.
     """
     if image.mode == "F":
         raise UserError("an image must have 8 or 16 bits a channel, got floating-point numbers (PIL's mode F).")

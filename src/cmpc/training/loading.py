@@ -20,7 +20,9 @@ from cmpc.processes import usable_cores
 
 SHARED_MEMORY = Path("/dev/shm")
 """Where Linux keeps what processes share."""
-MORE_SHARED_MEMORY = f"give {SHARED_MEMORY} more room (docker run --shm-size 2g), or load with fewer --workers (0: none)"
+MORE_SHARED_MEMORY = (
+    f"give {SHARED_MEMORY} more room (docker run --shm-size 2g), or load with fewer --workers (0: none)"
+)
 LONGEST_WAIT = 300
 """Seconds after which a batch that has not come is taken to come never."""
 _END_SECONDS = 10
@@ -125,8 +127,8 @@ def _why_no_batch_comes(error: str) -> str | None:
     """What an error of PyTorch says of the processes that load; None where it says something else."""
     if error.startswith("DataLoader timed out"):
         return (
-            f"no batch came for {LONGEST_WAIT} seconds: the photos cannot be read (of a drive that does not answer?), or "
-            "a process that loads them stands still; --workers 0 loads without."
+            f"no batch came for {LONGEST_WAIT} seconds: the photos cannot be read (of a drive that does not answer?), "
+            "or a process that loads them stands still; --workers 0 loads without."
         )
     if not error.startswith("DataLoader worker"):
         return None

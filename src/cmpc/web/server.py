@@ -100,9 +100,7 @@ def served(
                 yield address
 
 
-def _application(
-    service: Service, files: VisitorFiles, examples: Sequence[Example], root_path: str
-) -> fastapi.FastAPI:
+def _application(service: Service, files: VisitorFiles, examples: Sequence[Example], root_path: str) -> fastapi.FastAPI:
     """The page as an ASGI application."""
     import fastapi
     import gradio as gr

@@ -13,7 +13,7 @@ KEPT_SECONDS = 3600
 
 
 class VisitorFiles:
-    """A folder that stays small: files are deleted when they are old, and the oldest ones when there are too many bytes.
+    """A folder that stays small: files are deleted when they are old, and the oldest when there are too many bytes.
 
     May be used by several threads at once.
     """
