@@ -67,7 +67,7 @@ def blend(
         if inside.any():
             np.copyto(pixels[rows], cv2.LUT(pixels[rows], table), where=inside[:, :, None])
     outlines, _ = cv2.findContours(np.ascontiguousarray(mask).view(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    return outlines
+    return [np.asarray(outline, np.int32) for outline in outlines]
 
 
 def draw_outlines(pixels: NDArray[np.uint8], outlines: Sequence[Sequence[NDArray[np.int32]]]) -> None:
