@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -145,6 +146,20 @@ def test_bodies_are_bounded_before_they_are_read(address: str, path: str, size: 
     answer = httpx.post(address + path, content=content, headers=headers)
     assert answer.status_code == 413
     assert "this is too much at once" in sentence(answer)
+
+
+def test_uploads_that_never_end_are_ended(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cmpc.web.guard.UPLOAD_SECONDS", 0.3)
+
+    def pieces() -> Iterator[bytes]:
+        yield b'--x\r\ncontent-disposition: form-data; name="files"; filename="a.jpg"\r\n\r\n'
+        time.sleep(1)
+        yield b"\r\n--x--\r\n"
+
+    headers = {"content-type": "multipart/form-data; boundary=x"}
+    answer = httpx.post(f"{address}gradio_api/upload", content=pieces(), headers=headers)
+    assert answer.status_code == 408
+    assert "did not come within" in sentence(answer)
 
 
 def test_requests_that_are_no_requests_are_answered_with_sentences(

@@ -27,6 +27,8 @@ _WRAPPING = 100_000
 _DRAINED = 200_000_000
 """Bytes of a refused request that are received, and thrown away, so that its sender gets to read the answer."""
 _DRAINED_SECONDS = 20
+UPLOAD_SECONDS = 300
+"""Longest time of an upload, so that a few slow ones do not keep everybody else from theirs."""
 _UPLOAD = "gradio_api/upload"
 _ENDPOINT = r"(segment|explain)"
 _READ = re.compile(
@@ -98,7 +100,10 @@ class Guard:
             self._uploading += 1
             try:
                 await asyncio.to_thread(self._files.make_room, self._upload_bytes)
-                await self._pass_on(scope, body, send, self._upload_bytes)
+                async with asyncio.timeout(UPLOAD_SECONDS):
+                    await self._pass_on(scope, body, send, self._upload_bytes)
+            except TimeoutError:
+                raise Refusal(408, f"this file did not come within {UPLOAD_SECONDS} seconds: try again.") from None
             finally:
                 self._uploading -= 1
         except Refusal as refusal:
@@ -171,7 +176,7 @@ class Guard:
             line = f"cmpc web: {scope['method']} {scope['path'][:100]}: {type(error).__name__}: {str(error)[:200]}"
             print(line.encode("ascii", "backslashreplace").decode(), file=sys.stderr)
             raise Refusal(400, "this request is not one that the page makes: see docs/web.md.") from None
-        if body.is_too_large and not answer.has_begun:
+        if answer.says_too_large or (body.is_too_large and not answer.has_begun):
             raise self._too_large(most)
         await answer.finish()
 
@@ -215,11 +220,20 @@ class _HeldBack:
 
     async def __call__(self, message: Message) -> None:
         begins = message["type"] == "http.response.start"
-        if self._kept or (begins and (message["status"] >= 500 or self._body.is_too_large)):
+        if self._kept or (begins and (message["status"] >= 500 or self._is_too_large(message))):
             self._kept.append(message)
         else:
             self.has_begun = True
             await self._send(message)
+
+    @property
+    def says_too_large(self) -> bool:
+        """Whether what is kept says so."""
+        return bool(self._kept) and self._is_too_large(self._kept[0])
+
+    def _is_too_large(self, start: Message) -> bool:
+        """Whether an answer that begins so is one to a request that is too large."""
+        return self._body.is_too_large or start["status"] == 413
 
     async def finish(self) -> None:
         """Sends what is kept."""
