@@ -7,10 +7,13 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from huggingface_hub import HfApi, RepoUrl
 from huggingface_hub.utils import filter_repo_objects
 from PIL import Image
@@ -165,6 +168,122 @@ def test_broken_and_missing_images_are_refused(segmenter: Segmenter, photo: Path
         Segmenter(segmenter.model, segmenter.vocabulary).predict("photo.jpg")
     with pytest.raises(UserError, match=r"uint8 or uint16.*float64"):
         segmenter.predict("dog", image=np.zeros((4, 4, 3)))
+
+
+TAKEN = "an image is a path, the bytes of a file, an array .* of uint8 or uint16, or a PIL image, got"
+
+
+@pytest.mark.parametrize(
+    ("image", "sentence"),
+    [
+        (torch.zeros(3, 8, 8), f"{TAKEN} a value of the type torch.Tensor"),
+        (bytearray(b"photo"), f"{TAKEN} a value of the type bytearray"),
+        (memoryview(b"photo"), f"{TAKEN} a value of the type memoryview"),
+        (io.BytesIO(b"photo"), f"{TAKEN} a value of the type _io.BytesIO"),
+        (["photo.jpg"], TAKEN),
+        (5, f"{TAKEN} 5"),
+        ({}, TAKEN),
+        (Prediction, TAKEN),
+        (np.zeros((0, 8, 3), np.uint8), "an array of an image must be"),
+        (np.zeros((8, 0), np.uint8), "an array of an image must be"),
+        (np.zeros((8, 8, 2), np.uint8), "an array of an image must be"),
+        (np.zeros((1, 8, 8, 3), np.uint8), "an array of an image must be"),
+        (np.zeros((8, 8, 3), np.int64), "uint8 or uint16, got .* int64"),
+        (np.zeros((8, 8), np.bool_), "uint8 or uint16, got .* bool"),
+        (np.array("photo.jpg"), "an array of an image must be"),
+        (Image.new("RGB", (0, 8)), "must have pixels, got one of 0 x 8"),
+        (Image.new("F", (8, 8)), "8 or 16 bits"),
+        ("a\0b", "cannot read the image"),
+        ("", "cannot read the image"),
+        (".", "cannot read the image"),
+        (b"", "not an image"),
+    ],
+    ids=str,
+)
+def test_what_is_no_image_is_answered_with_what_is_taken(segmenter: Segmenter, image: Any, sentence: str) -> None:
+    asks: list[Callable[[], object]] = [
+        lambda: segmenter.predict(["dog"], image=image),
+        lambda: segmenter.set_image(image),
+        lambda: segmenter.predict_batch(["dog"], [image]),
+        lambda: segmenter.explain("dog", image=image),
+    ]
+    for ask in asks:
+        with pytest.raises(UserError, match=sentence):
+            ask()
+
+
+def test_pillow_images_that_are_cut_short_or_closed_are_refused(segmenter: Segmenter, photo: Path) -> None:
+    cut = Image.open(io.BytesIO(photo.read_bytes()[:-600]))
+    closed = Image.open(photo)
+    closed.close()
+    for image in (cut, closed):
+        with pytest.raises(UserError, match="the PIL image cannot be decoded"):
+            segmenter.predict("dog", image=image)
+
+
+@pytest.mark.parametrize(
+    "expressions",
+    [None, 5, b"red", bytearray(b"red"), {"dog": 1}, {"dog"}, (word for word in ["dog"]), [None], ["dog", 5]],
+)
+def test_what_is_no_expression_is_answered_with_what_is_taken(
+    segmenter: Segmenter, photo: Path, expressions: Any
+) -> None:
+    for ask in (
+        lambda: segmenter.predict(expressions, image=photo),
+        lambda: segmenter.predict_batch([expressions], [photo]),
+        lambda: segmenter.explain(expressions, image=photo),
+        lambda: segmenter.query(expressions),
+    ):
+        with pytest.raises(UsageError, match=r"expressions are a text|must be a text"):
+            ask()
+
+
+@pytest.mark.parametrize(
+    "threshold", ["0.5", None, True, [0.5], np.array([0.5]), torch.tensor(0.5), float("nan"), 1.5, -0.1, 1j]
+)
+def test_what_is_no_threshold_is_refused(segmenter: Segmenter, photo: Path, threshold: Any) -> None:
+    for ask in (
+        lambda: segmenter.predict("dog", image=photo, threshold=threshold),
+        lambda: segmenter.predict_batch(["dog"], [photo], threshold=threshold),
+        lambda: segmenter.explain("dog", image=photo, threshold=threshold),
+    ):
+        with pytest.raises(UsageError, match="the threshold must be a number between 0 and 1, got"):
+            ask()
+
+
+@pytest.mark.parametrize("threshold", [np.float32(0.5), np.float64(0.5), np.int64(1), 1, 0])
+def test_numbers_of_every_kind_are_thresholds(segmenter: Segmenter, photo: Path, threshold: Any) -> None:
+    [prediction] = segmenter.predict("dog", image=photo, threshold=threshold)
+    assert json.loads(json.dumps(prediction.to_dict()))["threshold"] == float(threshold)
+
+
+def test_other_arguments_of_other_kinds_are_refused(segmenter: Segmenter, photo: Path, tiny_model_folder: Path) -> None:
+    refused: list[tuple[Callable[[], object], str]] = [
+        (lambda: segmenter.predict_batch(["dog"], photo), "images must be a list"),
+        (lambda: segmenter.predict_batch(["dog"], "photo.jpg"), "images must be a list"),
+        (lambda: segmenter.predict_batch("dog", [photo]), "expressions must be a list"),
+        (lambda: segmenter.predict_batch(["dog", "man"], [photo]), "got 1 images and 2 lists"),
+        (lambda: segmenter.explain("dog", image=photo, seen=photo), "seen is what set_image gave"),
+        (lambda: Segmenter(str(tiny_model_folder), segmenter.vocabulary), "takes a network or an engine"),
+        (lambda: Segmenter(segmenter.model, ["dog"]), "a Vocabulary, got a value of the type list"),
+        (lambda: cmpc.load(tiny_model_folder, engine="tensorflow"), "no engine 'tensorflow': give torch, onnx or"),
+        (lambda: cmpc.load(tiny_model_folder, precision="fp64"), "no precision 'fp64': give fp32, bf16 or int8"),
+        (lambda: cmpc.load(tiny_model_folder, device="gpu"), "no device 'gpu' here: give auto, cpu"),
+        (lambda: cmpc.load(tiny_model_folder, device=None), "no device 'None' here"),
+        (lambda: cmpc.load(tiny_model_folder, device="cuda:99"), "no device 'cuda:99' here"),
+        (lambda: cmpc.load(5), "a model is a folder or a name on the hub, got 5"),
+        (lambda: cmpc.load(b"model"), "a model is a folder or a name on the hub, got b'model'"),
+    ]
+    for ask, sentence in refused:
+        with pytest.raises(UserError, match=sentence):
+            ask()
+
+
+@pytest.mark.parametrize("expression", ["man " * 10_000, "n" * 100_000, "the left man " + "x" * 1000])
+def test_texts_that_are_no_expressions_any_more_are_refused(segmenter: Segmenter, photo: Path, expression: str) -> None:
+    for ask in (lambda: segmenter.predict(expression, image=photo), lambda: segmenter.explain(expression, image=photo)):
+        with pytest.raises(UserError, match="letters but at most 1,000 are read: say it shorter"):
+            ask()
 
 
 def test_model_survives_the_hub_mixin(segmenter: Segmenter, photo: Path, tmp_path: Path) -> None:

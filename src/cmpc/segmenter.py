@@ -11,13 +11,20 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from cmpc.answers.prediction import Prediction
-from cmpc.data.images import from_array, from_pillow, read_image
-from cmpc.data.query import Query, holds_a_word
+from cmpc.arguments import (
+    ImageSource,
+    check_image_comes_last,
+    shown,
+    to_expressions,
+    to_list,
+    to_pixels,
+    to_threshold,
+)
+from cmpc.data.query import Query, check_length, holds_a_word
 from cmpc.data.vocabulary import Vocabulary
-from cmpc.engines.asking import ask, see, to_probability, to_square
+from cmpc.engines.asking import ask, see, to_square
 from cmpc.engines.engine import Engine, EngineName, Features, Precision
 from cmpc.engines.loading import load_engine
 from cmpc.errors import CutExpressionWarning, UsageError, UserError
@@ -31,9 +38,6 @@ if TYPE_CHECKING:  # PyTorch and the hub's library take longer to import than an
     from cmpc.engines.torch_engine import TorchEngine
     from cmpc.explanation.explanation import Explanation
     from cmpc.models.network import ReferringNetwork
-
-ImageSource = str | Path | bytes | NDArray | Image.Image
-"""A path, the bytes of a file, an array (H, W) or (H, W, 3 or 4) of uint8 or uint16 in RGB order, or a PIL image."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +71,15 @@ class Segmenter:
         Args:
             model: a network, which PyTorch runs where it is, or an engine.
             vocabulary: the words that the network's embedding belongs to.
+
+        Raises:
+            UsageError: they are something else.
         """
+        if not isinstance(vocabulary, Vocabulary):
+            raise UsageError(
+                f"a segmenter takes a network or an engine, and a Vocabulary, got {shown(vocabulary)}: "
+                "cmpc.load(FOLDER) reads both from a folder."
+            )
         self.engine = _as_engine(model)
         self.vocabulary = vocabulary
         self._image: EncodedImage | None = None
@@ -111,6 +123,8 @@ class Segmenter:
     ) -> Segmenter:
         """``load`` with the hub's options: ``revision``, ``token``, ``cache_dir``, ``force_download`` and
         ``local_files_only``, as ``huggingface_hub.snapshot_download`` takes them."""
+        if not isinstance(path_or_hub_id, str | os.PathLike):
+            raise UsageError(f"a model is a folder or a name on the hub, got {shown(path_or_hub_id)}.")
         name = str(path_or_hub_id)
         if not name.strip():
             raise UsageError("the name of the model is empty: give a folder or a name on the hub, or no model at all.")
@@ -167,8 +181,9 @@ class Segmenter:
 
         Raises:
             UserError: the image is missing or broken.
+            UsageError: it is no image.
         """
-        self._image = self._encode([_pixels(image)])[0]
+        self._image = self._encode([to_pixels(image)])[0]
         return self._image
 
     def predict(
@@ -189,17 +204,18 @@ class Segmenter:
             One prediction for each expression, in their order.
 
         Raises:
-            UserError: an image is missing or broken, an expression holds no word.
-            UsageError: the threshold is not between 0 and 1, or the image stands before the expressions.
+            UserError: an image is missing or broken, an expression holds no word or is too long.
+            UsageError: an argument is of another kind, the threshold is not between 0 and 1, or the image stands before
+                the expressions.
         """
-        _check_order(expressions, image)
-        _check_threshold(threshold)
+        check_image_comes_last(expressions, image, (EncodedImage,))
+        threshold = to_threshold(threshold)
         queries = self._queries(expressions)
         encoded = self._image if image is None else image
         if encoded is None:
             raise UserError("there is no image: give one to predict, or to set_image before it.")
         if not isinstance(encoded, EncodedImage):
-            encoded = self._encode([_pixels(encoded)])[0]
+            encoded = self._encode([to_pixels(encoded)])[0]
         return self._answer(encoded, queries, threshold)
 
     def predict_batch(
@@ -220,28 +236,34 @@ class Segmenter:
             For each image the predictions of its expressions. They are those that ``predict`` gives one by one.
 
         Raises:
-            UserError: an image is missing or broken, an expression holds no word.
-            UsageError: the threshold is not between 0 and 1, or the images stand before the expressions.
+            UserError: an image is missing or broken, an expression holds no word or is too long.
+            UsageError: an argument is of another kind, the numbers of both differ, the threshold is not between 0 and
+                1, or the images stand before the expressions.
         """
-        if len(images) != len(expressions):
-            raise ValueError(
-                f"every image needs its expressions, got {len(images)} images and {len(expressions)} lists"
+        asked, images = to_list(expressions, "expressions"), to_list(images, "images")
+        if len(images) != len(asked):
+            raise UsageError(
+                f"every image needs its expressions, got {len(images)} images and {len(asked)} lists of expressions."
             )
-        for some, image in zip(expressions, images, strict=True):
-            _check_order(some, image)
-        _check_threshold(threshold)
+        for some, image in zip(asked, images, strict=True):
+            check_image_comes_last(some, image, (EncodedImage,))
+        threshold = to_threshold(threshold)
         if not images:
             return []
-        queries = [self._queries(some) for some in expressions]
-        encoded = self._encode([_pixels(image) for image in images])
+        queries = [self._queries(some) for some in asked]
+        encoded = self._encode([to_pixels(image) for image in images])
         return [self._answer(image, some, threshold) for image, some in zip(encoded, queries, strict=True)]
 
     def query(self, expression: str) -> Query:
         """An expression as the network reads it: its words, and those that it does not know or does not read.
 
         Raises:
-            UserError: it holds no word.
+            UserError: it holds no word, or is too long.
+            UsageError: it is no text.
         """
+        if not isinstance(expression, str):
+            raise UsageError(f"an expression must be a text, such as 'the left man', got {shown(expression)}.")
+        check_length(expression)
         if not holds_a_word(expression):
             raise UserError(
                 f"the expression {expression!r} holds no word: say what to look for, such as 'the left man'."
@@ -249,7 +271,7 @@ class Segmenter:
         return self.vocabulary.query(expression, self.config.text.max_words)
 
     def _queries(self, expressions: str | Sequence[str]) -> list[Query]:
-        queries = [self.query(one) for one in ([expressions] if isinstance(expressions, str) else expressions)]
+        queries = [self.query(one) for one in to_expressions(expressions)]
         for query in queries:
             if query.cut:
                 lost = "the last one" if len(query.cut) == 1 else f"the last {len(query.cut):,}"
@@ -284,7 +306,9 @@ class Segmenter:
         _, first_tokens = np.unique(query.word_of_token, return_index=True)
         return Prediction(
             query=query,
-            probability=to_probability(logits, image.height, image.width),
+            logits=logits.copy(),  # without those of the other expressions
+            height=image.height,
+            width=image.width,
             threshold=threshold,
             word_types=word_types[first_tokens],
         )
@@ -319,9 +343,10 @@ class Segmenter:
             Every map of it is documented there. ``cmpc.explanation.save`` writes it as PNG, SVG or JSON.
 
         Raises:
-            UserError: the image is missing or broken, the expression holds no word, the model has no such stages, or it
-                is an exported one.
-            UsageError: the threshold is not between 0 and 1.
+            UserError: the image is missing or broken, the expression holds no word or is too long, the model has no
+                such stages, or it is an exported one.
+            UsageError: an argument is of another kind, ``seen`` is of another image, or the threshold is not between 0
+                and 1.
         """
         import torch
 
@@ -329,14 +354,16 @@ class Segmenter:
 
         check_explainable(self.config)
         engine = self._torch_engine("only the torch engine explains")
-        _check_threshold(threshold)
+        threshold = to_threshold(threshold)
         query = self.query(expression)
-        pixels = _pixels(image)
+        pixels = to_pixels(image)
+        if not isinstance(seen, EncodedImage | None):
+            raise UsageError(f"seen is what set_image gave for this image, got {shown(seen)}.")
         encoded = seen or self._encode([pixels])[0]
         if (encoded.height, encoded.width) != pixels.shape[:2]:
-            raise ValueError(
+            raise UsageError(
                 f"seen must be of this image, {pixels.shape[0]} x {pixels.shape[1]} pixels, "
-                f"got one of {encoded.height} x {encoded.width}"
+                f"got one of {encoded.height} x {encoded.width}."
             )
 
         def make_prediction(logits: NDArray[np.float32], word_types: NDArray[np.float32]) -> Prediction:
@@ -350,33 +377,10 @@ def _as_engine(model: ReferringNetwork | Engine) -> Engine:
     if isinstance(model, Engine):
         return model
     from cmpc.engines.torch_engine import TorchEngine
+    from cmpc.models.network import ReferringNetwork
 
+    if not isinstance(model, ReferringNetwork):
+        raise UsageError(
+            f"a segmenter takes a network or an engine, got {shown(model)}: cmpc.load(FOLDER) reads one from a folder."
+        )
     return TorchEngine(model.eval())
-
-
-def _check_threshold(threshold: float) -> None:
-    if not 0 <= threshold <= 1:
-        raise UsageError(f"the threshold must lie between 0 and 1, got {threshold}.")
-
-
-def _check_order(expressions: object, image: object) -> None:
-    """Refuses the image before the expressions: the order that this had once; may go after the next release.
-
-    Raises:
-        UsageError: the arguments are in that order.
-    """
-    swapped = isinstance(expressions, Path | bytes | np.ndarray | Image.Image | EncodedImage)
-    swapped |= isinstance(image, list | tuple)
-    if isinstance(expressions, str) and isinstance(image, str):
-        swapped |= os.path.isfile(expressions) and not os.path.isfile(image)
-    if swapped:
-        raise UsageError("expressions come first, then the image: predict(['the left man'], image='photo.jpg').")
-
-
-def _pixels(image: ImageSource) -> NDArray[np.uint8]:
-    """RGB, uint8, (H, W, 3), upright."""
-    if isinstance(image, np.ndarray):
-        return from_array(image)
-    if isinstance(image, Image.Image):
-        return from_pillow(image)
-    return read_image(image, exif_rotation=True)

@@ -20,6 +20,7 @@ from cmpc.data.transforms import (
     letterbox_mask,
     resize_and_crop,
     undo_letterbox,
+    undo_letterbox_in_bands,
 )
 from cmpc.models.config import preset
 
@@ -136,6 +137,25 @@ def test_original_rule_is_computed_fast_to_the_same_bytes(height: int, width: in
 def test_original_rule_is_computed_fast_to_the_same_bytes_for_usual_photos(height: int, width: int) -> None:
     photo = np.random.default_rng(height).integers(0, 256, (height, width, 3), dtype=np.uint8)
     assert_original_rule_is_the_published_one(photo, 320)
+
+
+def test_large_photos_keep_the_bytes_of_the_original_rule(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cmpc.data.transforms.LARGE_PHOTO", 1)
+    photo = np.random.default_rng(5).integers(0, 256, (427, 640, 3), dtype=np.uint8)
+    assert_original_rule_is_the_published_one(photo, 320)
+
+
+@given(st.integers(1, 400), st.integers(1, 400), st.integers(1, 20), st.integers(0, 2**32))
+def test_bands_are_the_rows_of_the_whole(height: int, width: int, size: int, seed: int) -> None:
+    values = np.random.default_rng(seed).normal(0, 9, (size, size)).astype(np.float32)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("cmpc.data.transforms.VALUES_OF_A_BAND", 1000)
+        bands = list(undo_letterbox_in_bands(values, height, width))
+    expected = undo_letterbox(values, height, width)
+    assert [rows.start for rows, _ in bands[1:]] == [rows.stop for rows, _ in bands[:-1]]
+    assert bands[-1][0].stop == height
+    assert max(band.size for _, band in bands) <= max(1000, width)
+    np.testing.assert_allclose(np.concatenate([band for _, band in bands]), expected, atol=2e-4)
 
 
 @given(SIDES, SIDES, st.sampled_from(["original", "area"]))

@@ -16,7 +16,7 @@ from cmpc.data.transforms import letterbox_image
 from cmpc.data.vocabulary import Vocabulary, pad_tokens
 from cmpc.engines.engine import Precision
 from cmpc.engines.torch_engine import TorchEngine
-from cmpc.errors import UserError
+from cmpc.errors import UsageError, UserError
 from cmpc.explanation import Attention, Typing, staged_picture
 from cmpc.explanation.graph import cells_of_photo, region_shares
 from cmpc.models.config import CMPCConfig, EfficientNetLiteConfig
@@ -193,7 +193,7 @@ def test_seen_image_gives_the_same_explanation(make_segmenter: MakeSegmenter, ph
     seen = segmenter.set_image(photo)
     again, fresh = segmenter.explain("dog", image=photo, seen=seen), segmenter.explain("dog", image=photo)
     np.testing.assert_array_equal(again.network.entities, fresh.network.entities)
-    with pytest.raises(ValueError, match="seen must be of this image, 90 x 140 pixels, got one of 20 x 30"):
+    with pytest.raises(UsageError, match="seen must be of this image, 90 x 140 pixels, got one of 20 x 30"):
         segmenter.explain("dog", image=photo, seen=segmenter.set_image(np.zeros((20, 30, 3), np.uint8)))
 
 

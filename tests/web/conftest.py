@@ -67,18 +67,26 @@ def service(tiny_model_folder: Path) -> Service:
 
 @pytest.fixture(scope="session")
 def outside() -> Iterator[list[str]]:
-    """Addresses off this machine that the process tried to reach while the page was served; they are not reached."""
+    """Addresses and names off this machine that the process asked for while the page was served; none is reached."""
     reached: list[str] = []
-    connect = socket.socket.connect
+    connect, look_up = socket.socket.connect, socket.getaddrinfo
+    here = ("127.0.0.1", "::1", "localhost", "0.0.0.0", "", None)
 
     def watched(self: socket.socket, address: Any) -> None:
-        if self.family in (socket.AF_INET, socket.AF_INET6) and address[0] not in ("127.0.0.1", "::1", "localhost"):
+        if self.family in (socket.AF_INET, socket.AF_INET6) and address[0] not in here:
             reached.append(f"{address[0]}:{address[1]}")
             raise OSError("tests do not leave this machine")
         connect(self, address)
 
+    def looked_up(host: Any, *arguments: Any, **options: Any) -> Any:
+        if (host.decode() if isinstance(host, bytes) else host) not in here:
+            reached.append(str(host))
+            raise OSError("tests look up no names")
+        return look_up(host, *arguments, **options)
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(socket.socket, "connect", watched)
+        patch.setattr(socket, "getaddrinfo", looked_up)
         yield reached
 
 

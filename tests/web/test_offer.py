@@ -10,14 +10,15 @@ import sys
 import urllib.request
 from pathlib import Path
 
+import httpx
 import pytest
 import tyro
 from PIL import Image
 
 from cmpc.cli.web import Options, make_service, run
 from cmpc.errors import UsageError, UserError
+from cmpc.web.cache import Cache
 from cmpc.web.examples import read_examples
-from cmpc.web.memory import Memory
 from cmpc.web.models import KEPT, Models, models_in
 
 
@@ -63,7 +64,7 @@ def test_broken_examples_are_refused(tmp_path: Path, broken: str) -> None:
 
 
 def test_values_used_longest_ago_are_forgotten() -> None:
-    memory = Memory(10)
+    memory = Cache(10)
     memory.put("a", 1, 4)
     memory.put("b", 2, 4)
     assert memory.get("a") == 1
@@ -125,5 +126,58 @@ def test_command_serves_until_it_is_ended_and_leaves_nothing(
         page.communicate()
     finally:
         page.kill()
-    assert page.returncode == (130 if end == signal.SIGINT else 143)
+    assert page.returncode == (130 if end == signal.SIGINT else 0)
     assert not list(tmp_path.glob("cmpc-web-*"))
+
+
+ANSWERING = """
+import sys, time
+import cmpc.web.server as server
+from cmpc.cli import main
+from cmpc.segmenter import Segmenter
+
+answer = Segmenter.predict
+seconds, server.STOP_SECONDS = map(float, sys.argv[1:3])
+
+def answer_later(*arguments, **options):
+    print("answering", file=sys.stderr, flush=True)
+    time.sleep(seconds)
+    return answer(*arguments, **options)
+
+Segmenter.predict = answer_later
+sys.exit(main(sys.argv[3:]))
+"""
+"""The command with answers that take a while: how long, and how long the end waits for them."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("seconds", "waits"), [(2, 30), (1000, 1)], ids=["which ends", "without end"])
+def test_command_ends_in_order_while_it_answers(
+    tmp_path: Path, photo: Path, tiny_model_folder: Path, seconds: float, waits: float
+) -> None:
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    arguments = [str(seconds), str(waits), "web", "--model", str(tiny_model_folder), "--device", "cpu"]
+    page = subprocess.Popen(
+        [sys.executable, "-c", ANSWERING, *arguments],
+        env={**os.environ, "TMPDIR": str(folder)},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert page.stderr is not None
+        address = next(line for line in page.stderr if line.startswith("The page is at")).split()[4]
+        with photo.open("rb") as file:
+            [path] = httpx.post(f"{address}gradio_api/upload", files={"files": file}).json()
+        given = {"path": path, "meta": {"_type": "gradio.FileData"}}
+        for expression in ("the left man", "white frisbee", "dog"):  # one is answered, others wait
+            data = {"data": [given, expression, 0.5, ""]}
+            assert httpx.post(f"{address}gradio_api/call/segment", json=data).status_code == 200
+        assert next(page.stderr).strip() == "answering"
+        page.terminate()
+        said = page.communicate(timeout=30)[1]
+    finally:
+        page.kill()
+    assert page.returncode == 0, said
+    assert "Traceback" not in said
+    assert not list(folder.iterdir())

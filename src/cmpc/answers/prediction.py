@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,16 +14,33 @@ from pycocotools import mask as coco_mask
 from cmpc.answers.outlines import has_holes, outlines
 from cmpc.conventions import WORD_TYPES
 from cmpc.data.query import Query
+from cmpc.data.transforms import undo_letterbox_in_bands
+
+
+class _Measures(NamedTuple):
+    """What is told of a mask."""
+
+    area: int
+    score: float
+    box: tuple[int, int, int, int] | None
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """The answer to one expression about one image of H x W pixels."""
+    """The answer to one expression about one image of H x W pixels.
+
+    It holds what the network said, at the size of the network's square. What is as large as the image, ``probability``
+    and ``mask``, is made when it is first asked for, and kept from then on.
+    """
 
     query: Query
     """The referring expression that was asked, as the network read it."""
-    probability: NDArray[np.float32]
-    """For each pixel how likely it belongs to what the expression refers to, 0..1: (H, W)."""
+    logits: NDArray[np.float32]
+    """What the network said for its square, in which the image lies scaled to fit: (S, S)."""
+    height: int
+    """Height of the image in pixels, H."""
+    width: int
+    """Width of the image in pixels, W."""
     threshold: float
     """Pixels at least this likely form the mask."""
     word_types: NDArray[np.float32]
@@ -49,23 +67,35 @@ class Prediction:
         return self.query.cut
 
     @cached_property
+    def probability(self) -> NDArray[np.float32]:
+        """For each pixel how likely it belongs to what the expression refers to, 0..1: (H, W)."""
+        probability = np.empty((self.height, self.width), np.float32)
+        for rows, values in self._bands():
+            probability[rows] = values
+        return probability
+
+    @cached_property
     def mask(self) -> NDArray[np.bool_]:
         """True where the image shows what the expression refers to: (H, W)."""
-        return self.probability >= self.threshold
+        mask = np.empty((self.height, self.width), np.bool_)
+        for rows, values in self._bands():
+            np.greater_equal(values, self.threshold, out=mask[rows])
+        return mask
 
-    @cached_property
+    @property
+    def area(self) -> int:
+        """Pixels of the mask."""
+        return self._measures.area
+
+    @property
     def score(self) -> float:
         """Mean probability inside the mask, 0..1; 0 when the mask is empty."""
-        return float(self.probability[self.mask].mean()) if self.mask.any() else 0.0
+        return self._measures.score
 
-    @cached_property
+    @property
     def box(self) -> tuple[int, int, int, int] | None:
         """Smallest box around the mask: x, y, width, height in pixels; None when the mask is empty."""
-        if not self.mask.any():
-            return None
-        rows, columns = np.flatnonzero(self.mask.any(axis=1)), np.flatnonzero(self.mask.any(axis=0))
-        x, y = int(columns[0]), int(rows[0])
-        return x, y, int(columns[-1]) - x + 1, int(rows[-1]) - y + 1
+        return self._measures.box
 
     @cached_property
     def has_holes(self) -> bool:
@@ -93,7 +123,7 @@ class Prediction:
             "score": round(self.score, 4),
             "threshold": self.threshold,
             "box": None if self.box is None else list(self.box),
-            "area": int(self.mask.sum()),
+            "area": self.area,
             "rle": self.to_rle(),
             "polygons": self.to_polygons(),
             "has_holes": self.has_holes,
@@ -104,3 +134,30 @@ class Prediction:
             "unknown_words": list(self.unknown_words),
             "cut_words": list(self.cut_words),
         }
+
+    def _bands(self) -> Iterator[tuple[slice, NDArray[np.float32]]]:
+        """The probabilities, some rows after the others."""
+        for rows, values in undo_letterbox_in_bands(self.logits, self.height, self.width):
+            with np.errstate(over="ignore"):  # what is surely no part of the mask becomes 0
+                np.exp(np.negative(values, out=values), out=values)
+            values += 1
+            yield rows, np.reciprocal(values, out=values)
+
+    @cached_property
+    def _measures(self) -> _Measures:
+        """Area, score and box, without a mask as large as the image."""
+        area, total = 0, 0.0
+        rows_inside = np.zeros(self.height, np.bool_)
+        columns_inside = np.zeros(self.width, np.bool_)
+        for rows, values in self._bands():
+            inside = values >= self.threshold
+            if inside.any():
+                area += int(np.count_nonzero(inside))
+                total += float(values.sum(where=inside, dtype=np.float64))
+                rows_inside[rows] = inside.any(axis=1)
+                columns_inside |= inside.any(axis=0)
+        if not area:
+            return _Measures(0, 0.0, None)
+        y, x = np.flatnonzero(rows_inside)[[0, -1]], np.flatnonzero(columns_inside)[[0, -1]]
+        box = (int(x[0]), int(y[0]), int(x[1] - x[0]) + 1, int(y[1] - y[0]) + 1)
+        return _Measures(area, total / area, box)

@@ -124,7 +124,7 @@ def _segment(
     times.append(time.perf_counter())
     predictions = segmenter.predict(expressions, image=seen, threshold=options.threshold)
     times.append(time.perf_counter())
-    write_results(options.out, name, photo, pixels, predictions)
+    results = write_results(options.out, name, photo, pixels, predictions)
     times.append(time.perf_counter())
     read, see, ask, write = (after - before for before, after in itertools.pairwise(times))
     console.print(
@@ -132,7 +132,7 @@ def _segment(
         f"{len(expressions)} expression{'s' * (len(expressions) != 1)} {ask:.2f} s, written {write:.2f} s",
         markup=False,
     )
-    for prediction in predictions:
-        area = prediction.mask.mean()
-        found = f"score {prediction.score:.2f}, {area:.1%} of the image" if area else "nothing found"
-        console.print(f"  {prediction.expression!r}: {found}", markup=False)
+    for result in results:
+        part = result["area"] / (pixels.shape[0] * pixels.shape[1])
+        found = f"score {result['score']:.2f}, {part:.1%} of the image" if part else "nothing found"
+        console.print(f"  {result['expression']!r}: {found}", markup=False)

@@ -6,12 +6,16 @@ cmpc web --model MODEL
 
 from __future__ import annotations
 
+import os
 import signal
-import time
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
+from cmpc.engines.memory import few_arenas
 from cmpc.errors import UsageError
 from cmpc.web.limits import Limits
 
@@ -35,6 +39,11 @@ class Options:
     """Address to listen at: by default only this machine reaches the page; 0.0.0.0 lets others in."""
     port: int | None = None
     """Port to listen at; by default the first free one from 7860."""
+    allow_host: tuple[str, ...] = ()
+    """Further names that the page goes by, of a proxy before it for example: page.example.org. Requests under other
+    names, and those of other pages, are refused."""
+    root_path: str = ""
+    """What a proxy has before the paths of the page, such as /cmpc for https://page.example.org/cmpc/."""
     open: bool = False
     """Open the page in the browser."""
     device: str = "auto"
@@ -45,27 +54,71 @@ class Options:
 
 def run(options: Options) -> None:
     """Serves the page until Ctrl-C or a signal to terminate; either way nothing of the visitors is left."""
-    signal.signal(signal.SIGTERM, _stop)
+    few_arenas()
     service = make_service(options)
     from rich.console import Console
 
     from cmpc.web.examples import read_examples
-    from cmpc.web.server import served
+    from cmpc.web.server import SERVER_THREAD, served
     from cmpc.weights import DEFAULT_MODEL, SHIPPED_EXAMPLES
 
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     shipped = None if options.models is not None else SHIPPED_EXAMPLES.get(options.model or DEFAULT_MODEL)
     folder = options.examples or shipped
     examples = read_examples(folder) if folder else []
-    with served(service, examples, host=options.host, port=options.port, open_browser=options.open) as address:
+    with (
+        _noted_signals() as noted,
+        served(
+            service,
+            examples,
+            host=options.host,
+            port=options.port,
+            allowed_hosts=options.allow_host,
+            root_path=options.root_path,
+            open_browser=options.open,
+        ) as address,
+    ):
         console.print(f"The page is at {address} (Ctrl-C ends it).")
-        while True:
-            time.sleep(3600)
+        noted.wait()
+    status = 130 if noted.number == signal.SIGINT else 0
+    if any(thread.name == SERVER_THREAD for thread in threading.enumerate()):
+        os._exit(status)  # it computes without end: Python would wait for it, or be aborted by it
+    if status:
+        raise KeyboardInterrupt
 
 
-def _stop(number: int, _: object) -> NoReturn:
-    """Leaves by way of the ``with`` blocks, with the exit status of a program that the signal ended."""
-    raise SystemExit(128 + number)
+class _Noted:
+    """The first signal that asked for the end."""
+
+    def __init__(self) -> None:
+        self.number: int | None = None
+        self._came = threading.Event()
+
+    def note(self, number: int, _: object) -> None:
+        """Handles a signal; further ones change nothing, as the end is bounded in time."""
+        self.number = self.number or number
+        self._came.set()
+
+    def wait(self) -> None:
+        """Returns when one came."""
+        while not self._came.wait(1):  # a wait without end cannot be interrupted on every system
+            pass
+
+
+@contextmanager
+def _noted_signals() -> Iterator[_Noted]:
+    """Notes signals instead of dying of them. In threads other than the main one there are none."""
+    noted, before = _Noted(), {}
+    if threading.current_thread() is threading.main_thread():
+        for name in ("SIGTERM", "SIGINT", "SIGHUP"):
+            if hasattr(signal, name):
+                number = getattr(signal, name)
+                before[number] = signal.signal(number, noted.note)
+    try:
+        yield noted
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def make_service(options: Options) -> Service:

@@ -5,6 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+from cmpc.errors import UserError
+
+MOST_LETTERS = 1000
+"""Letters of the longest expression that is answered. Networks read some twenty words; a person writes fewer still."""
+
 
 @dataclass(frozen=True)
 class Query:
@@ -35,6 +40,19 @@ class Tokenizer(Protocol):
     def query(self, expression: str, max_words: int) -> Query:
         """An expression, of which the model reads at most ``max_words`` words."""
         ...
+
+
+def check_length(expression: str) -> None:
+    """Refuses what is no expression any more but a text.
+
+    Raises:
+        UserError: it has more than ``MOST_LETTERS``.
+    """
+    if len(expression) > MOST_LETTERS:
+        raise UserError(
+            f"the expression {expression[:40]!r}... has {len(expression):,} letters but at most {MOST_LETTERS:,} are "
+            "read: say it shorter."
+        )
 
 
 def holds_a_word(text: str) -> bool:

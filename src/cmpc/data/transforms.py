@@ -6,6 +6,7 @@ the outside of the image counts as zero); ``area`` averages when shrinking, as i
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal, NamedTuple
@@ -13,6 +14,12 @@ from typing import Literal, NamedTuple
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+VALUES_OF_A_BAND = 2**20
+"""Values of ``undo_letterbox_in_bands`` at once, about: they stay in a processor's caches."""
+LARGE_PHOTO = 2**24
+"""Pixels from which on a photo is not turned into floating-point numbers as a whole, which would take four times its
+memory."""
 
 Resize = Literal["original", "area"]
 
@@ -132,6 +139,38 @@ def undo_letterbox(values: NDArray[np.float32], height: int, width: int) -> NDAr
     return cv2.resize(content, (width, height), interpolation=cv2.INTER_LINEAR).astype(np.float32, copy=False)
 
 
+def undo_letterbox_in_bands(
+    values: NDArray[np.float32], height: int, width: int
+) -> Iterator[tuple[slice, NDArray[np.float32]]]:
+    """``undo_letterbox`` some rows after the others, so that nothing as large as the photo is held.
+
+    The values may differ from those of ``undo_letterbox`` in their last bits.
+
+    Args:
+        values: float, (size, size).
+        height: height of the photo in pixels.
+        width: width of the photo in pixels.
+
+    Yields:
+        Rows of the photo, from top to bottom, and their values, float32, (rows, width), which the caller may change.
+    """
+    if values.ndim != 2 or values.shape[0] != values.shape[1]:
+        raise ValueError(f"values must be (size, size), got {values.shape}")
+    box = Letterbox.of(height, width, values.shape[0])
+    content = np.ascontiguousarray(values[box.rows, box.columns], dtype=np.float32)
+    across = np.asarray(cv2.resize(content, (width, len(content)), interpolation=cv2.INTER_LINEAR), np.float32)
+    centres = np.clip((np.arange(height) + 0.5) * (len(content) / height) - 0.5, 0, len(content) - 1)
+    above = centres.astype(np.int64)
+    below = np.minimum(above + 1, len(content) - 1)
+    weight = (centres - above).astype(np.float32)[:, None]
+    at_once = max(1, VALUES_OF_A_BAND // width)
+    for start in range(0, height, at_once):
+        rows = slice(start, min(start + at_once, height))
+        band = across[above[rows]] * (1 - weight[rows])
+        band += across[below[rows]] * weight[rows]
+        yield rows, band
+
+
 def resize_and_crop(mask: NDArray[np.bool_], height: int, width: int) -> NDArray[np.bool_]:
     """A binary prediction taken back to the photo by the published rule, which dilates it slightly.
 
@@ -209,7 +248,8 @@ def _bilinear_with_zero_border(pixels: NDArray[np.uint8], height: int, width: in
         width: of the result in pixels.
     """
     rows, columns = _neighbours(pixels.shape[0], height), _neighbours(pixels.shape[1], width)
-    if height > pixels.shape[0] or width > pixels.shape[1]:
+    is_large = pixels.shape[0] * pixels.shape[1] >= LARGE_PHOTO
+    if is_large or height > pixels.shape[0] or width > pixels.shape[1]:
         exact = _mix(_mix(pixels, rows, axis=0), columns, axis=1)
         return np.rint(np.clip(exact, pixels.min(), pixels.max())).astype(np.uint8)  # clipped to its range, as there
     values = cv2.resize(pixels.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)

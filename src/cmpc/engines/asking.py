@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cmpc.data.query import Query
-from cmpc.data.transforms import letterbox_image, undo_letterbox
+from cmpc.data.transforms import letterbox_image
 from cmpc.data.vocabulary import pad_tokens
 from cmpc.engines.engine import Engine, Features
 from cmpc.errors import UserError
@@ -57,12 +57,3 @@ def ask(
 def tokens_of(queries: Sequence[Query]) -> NDArray[np.int64]:
     """The tokens of E queries as an engine takes them, padded at the end: (E, T), T of the longest."""
     return pad_tokens([query.ids for query in queries])
-
-
-def to_probability(logits: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:
-    """Logits of the square, (S, S), as probabilities at the size of the photo, (height, width)."""
-    values = undo_letterbox(logits, height, width)
-    with np.errstate(over="ignore"):  # what is surely no part of the mask becomes 0
-        np.exp(np.negative(values, out=values), out=values)
-    values += 1
-    return np.reciprocal(values, out=values)

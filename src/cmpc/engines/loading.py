@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
+from cmpc.arguments import check_name
 from cmpc.data.vocabulary import Vocabulary
 from cmpc.engines.engine import Engine, EngineName, Precision
 from cmpc.errors import UsageError, UserError
@@ -41,6 +42,8 @@ def load_engine(
         UserError: the folder is missing or damaged, an extra is not installed, or there is no such device.
         UsageError: the folder is for another engine, precision or device.
     """
+    check_name(engine, get_args(EngineName), "engine")
+    check_name(precision, get_args(Precision), "precision")
     folder = located(folder)
     if not is_export(folder):
         return _torch_engine(folder, engine, precision, str(device))

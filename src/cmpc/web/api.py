@@ -19,18 +19,19 @@ def add_endpoints(service: Service, downloads: Downloads) -> None:
     def segment(photo: str, expressions: str, threshold: float, model: str | None) -> tuple[dict[str, Any], list[str]]:
         """Masks of expressions, one a line, about a photo: as JSON, and as files (a mask PNG each, picture, JSON)."""
         try:
-            answer = service.segment(_given(photo), expressions, threshold, model)
-            files = downloads.write(Path(photo), answer)
+            answer = service.segment(_given(photo), expressions or "", threshold, model)
+            with service.drawing:
+                files, results = downloads.write(Path(photo), answer)
         except UserError as error:
             raise gr.Error(str(error), print_exception=False) from None
         height, width = answer.pixels.shape[:2]
-        predictions = [prediction.to_dict() for prediction in answer.predictions]
+        predictions = [{name: value for name, value in result.items() if name != "mask"} for result in results]
         return {"height": height, "width": width, "predictions": predictions}, [str(file) for file in files]
 
     def explain(photo: str, expression: str, threshold: float, model: str | None) -> Any:
         """The staged picture of one expression about a photo."""
         try:
-            return service.explain(_given(photo), expression, threshold, model)[0].picture
+            return service.explain(_given(photo), expression or "", threshold, model)[0].picture
         except UserError as error:
             raise gr.Error(str(error), print_exception=False) from None
 

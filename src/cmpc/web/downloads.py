@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
-import time
 from pathlib import Path
+from typing import Any
 
 from cmpc.answers.results import write_results
 from cmpc.web.service import Answer
-
-KEPT_SECONDS = 3600
-"""Age at which files of visitors are deleted."""
+from cmpc.web.visitor_files import VisitorFiles
 
 
 class Downloads:
-    """Writes the files of answers, each answer into a folder of its own, and deletes old ones."""
+    """Writes the files of answers, each answer into a folder of its own."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, files: VisitorFiles) -> None:
         """
         Args:
-            folder: where to write; who made it removes it.
+            files: where to write.
         """
-        self._folder = folder
+        self._files = files
+        self._folder = files.folder / "results"
+        self._folder.mkdir()
 
-    def write(self, photo: Path, answer: Answer) -> list[Path]:
+    def write(self, photo: Path, answer: Answer) -> tuple[list[Path], list[dict[str, Any]]]:
         """Writes a mask PNG for each expression, the photo with all masks and a legend, and everything as JSON.
 
         Args:
@@ -32,11 +31,10 @@ class Downloads:
             answer: what to write.
 
         Returns:
-            The files, masks first. They are those of ``cmpc segment``.
+            The files, masks first, which are those of ``cmpc segment``, and what the JSON file says of each expression.
         """
-        for old in self._folder.iterdir():
-            if old.stat().st_mtime < time.time() - KEPT_SECONDS:
-                shutil.rmtree(old, ignore_errors=True)
+        self._files.make_room(answer.pixels.nbytes)
         folder = Path(tempfile.mkdtemp(dir=self._folder))
-        write_results(folder, photo.stem, Path(photo.name), answer.pixels, answer.predictions)
-        return sorted(folder.iterdir(), key=lambda file: (not file.name.endswith(".mask.png"), file.name))
+        results = write_results(folder, photo.stem, Path(photo.name), answer.pixels, answer.predictions)
+        files = sorted(folder.iterdir(), key=lambda file: (not file.name.endswith(".mask.png"), file.name))
+        return files, results

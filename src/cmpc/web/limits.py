@@ -27,8 +27,10 @@ class Limits:
     """Most requests that wait for the network while it answers another one."""
     seconds: int = 60
     """Longest time for one request, with its waiting; it is looked at between the steps of the work."""
-    memory_megabytes: int = 1000
-    """What is kept of photos and answers, so that the next expression and the slider answer at once."""
+    memory_megabytes: int = 300
+    """What is kept of photos and answers in memory, so that the next expression and the slider answer at once."""
+    folder_megabytes: int = 2000
+    """What is kept of visitors' files on disk: uploads, and the files of answers. The oldest go first."""
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -112,6 +114,7 @@ class WaitingLine:
     def __init__(self, places: int) -> None:
         self.places = places
         self._inside = 0
+        self._is_closed = False
         self._counting = threading.Lock()
         self._turn = threading.Lock()
 
@@ -121,13 +124,18 @@ class WaitingLine:
         with self._counting:
             return max(0, self._inside - 1)
 
+    def close(self) -> None:
+        """Sends everybody away who waits or comes; who holds the network keeps it."""
+        self._is_closed = True
+
     @contextmanager
     def turn(self, deadline: Deadline) -> Iterator[None]:
         """Waits until the network is free and holds it.
 
         Raises:
-            UserError: all places are taken, or the deadline passes while waiting.
+            UserError: all places are taken, the deadline passes while waiting, or the line is closed.
         """
+        self._check_open()
         with self._counting:
             if self._inside > self.places:
                 raise UserError(
@@ -140,9 +148,14 @@ class WaitingLine:
                     f"the page is busy: no turn came within {deadline.seconds:g} seconds; try again in a moment."
                 )
             try:
+                self._check_open()
                 yield
             finally:
                 self._turn.release()
         finally:
             with self._counting:
                 self._inside -= 1
+
+    def _check_open(self) -> None:
+        if self._is_closed:
+            raise UserError("the page is being closed: it answers nothing any more.")

@@ -13,12 +13,13 @@ import gradio as gr
 
 from cmpc.errors import UserError
 from cmpc.web import api, texts
-from cmpc.web.downloads import KEPT_SECONDS, Downloads
+from cmpc.web.downloads import Downloads
 from cmpc.web.examples import Example
 from cmpc.web.photo_input import photo_input
 from cmpc.web.service import Answer, Service
 from cmpc.web.stages import STAGE_NAMES
 from cmpc.web.uploads import UploadsOnly
+from cmpc.web.visitor_files import KEPT_SECONDS
 
 MASKS, STAGES = "masks", "stages"
 """The two tabs of the answer."""
@@ -269,7 +270,8 @@ class _Page:
         if asked is None:
             return gr.skip(), gr.skip()
         try:
-            files = self.downloads.write(asked.photo, self._answer(asked, threshold))
+            with self.service.drawing:
+                files, _ = self.downloads.write(asked.photo, self._answer(asked, threshold))
         except Exception as error:
             return _sentence(error), gr.File(None, visible=False)
         return gr.skip(), gr.File([str(file) for file in files], visible=True)
@@ -292,7 +294,8 @@ class _Page:
 
     def _show(self, answer: Answer) -> tuple[Any, ...]:
         """Message, picture and legend of an answer."""
-        picture = gr.Image(answer.picture, alt_text=texts.picture_in_words(answer.predictions))
+        with self.service.drawing:
+            picture = gr.Image(answer.picture, alt_text=texts.picture_in_words(answer.predictions))
         return texts.found(answer.predictions), picture, texts.legend(answer.predictions)
 
 
@@ -301,4 +304,4 @@ def _sentence(error: Exception) -> str:
     if isinstance(error, UserError):
         return texts.error(str(error))
     traceback.print_exception(error, file=sys.stderr)
-    return texts.error("this did not work because of a fault of the program: the terminal it runs in says more.")
+    return texts.error(texts.FAULT)

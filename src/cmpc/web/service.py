@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,11 +17,13 @@ from numpy.typing import NDArray
 
 from cmpc.answers.overlay import overlay
 from cmpc.answers.prediction import Prediction
+from cmpc.arguments import to_threshold
 from cmpc.data.images import image_size, read_image
+from cmpc.engines.memory import give_back_unused_memory
 from cmpc.errors import UserError
 from cmpc.segmenter import EncodedImage, Segmenter
+from cmpc.web.cache import Cache, bytes_of
 from cmpc.web.limits import Deadline, Limits, WaitingLine
-from cmpc.web.memory import Memory, bytes_of
 from cmpc.web.models import Models
 from cmpc.web.stages import Stage, draw_stages
 
@@ -50,14 +55,12 @@ class Answer:
         """The photo with the masks in the colours of the palette, at most ``PICTURE_SIDE`` wide and high."""
         height, width = self.pixels.shape[:2]
         scale = min(1.0, PICTURE_SIDE / max(height, width))
+        masks = (dataclasses.replace(prediction).mask for prediction in self.predictions)  # none of them is kept
         if scale == 1.0:
-            return overlay(self.pixels, [prediction.mask for prediction in self.predictions])
+            return overlay(self.pixels, masks)
         size = (max(1, round(width * scale)), max(1, round(height * scale)))
-        masks = [
-            cv2.resize(prediction.mask.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0
-            for prediction in self.predictions
-        ]
-        return overlay(np.asarray(cv2.resize(self.pixels, size, interpolation=cv2.INTER_AREA), np.uint8), masks)
+        small = (cv2.resize(mask.view(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0 for mask in masks)
+        return overlay(np.asarray(cv2.resize(self.pixels, size, interpolation=cv2.INTER_AREA), np.uint8), small)
 
 
 class Service:
@@ -70,13 +73,19 @@ class Service:
     def __init__(self, models: Models, limits: Limits | None = None) -> None:
         self.models = models
         self.limits = limits or Limits()
-        self._memory = Memory(self.limits.memory_megabytes * 1_000_000)
+        self._memory = Cache(self.limits.memory_megabytes * 1_000_000)
         self._line = WaitingLine(self.limits.waiting)
+        self.drawing = threading.Lock()
+        """Whoever draws or writes pictures as large as photos holds it: several at once would need too much memory."""
 
     @property
     def waiting(self) -> int:
         """Requests that wait for the network."""
         return self._line.waiting
+
+    def close(self) -> None:
+        """Answers nothing any more; what is being answered is still answered."""
+        self._line.close()
 
     def see(self, file: Path, model: str | None = None) -> tuple[int, int]:
         """Looks at a photo before anything is asked, so that the first answer comes sooner.
@@ -93,7 +102,7 @@ class Service:
         """
         name, deadline = self.models.name(model), Deadline(self.limits.seconds)
         data = self._read(file)
-        with self._line.turn(deadline):
+        with self._turn(deadline):
             photo = self._photo(data)
             deadline.check()
             self._seen(photo, name, self.models.load(name))
@@ -113,12 +122,11 @@ class Service:
                 no word, or the threshold lies outside 0..1.
         """
         expressions, name = self.limits.split(text), self.models.name(model)
-        if not 0 <= threshold <= 1:
-            raise UserError(f"the threshold must lie between 0 and 1, got {threshold:g}.")
+        threshold = to_threshold(threshold)
         deadline, data = Deadline(self.limits.seconds), self._read(file)
         answer = self._remembered(data, expressions, name)
         if answer is None:
-            with self._line.turn(deadline):
+            with self._turn(deadline):
                 answer = self._compute(self._photo(data), expressions, name, deadline)
         return Answer(
             answer.pixels, [dataclasses.replace(prediction, threshold=threshold) for prediction in answer.predictions]
@@ -133,12 +141,15 @@ class Service:
             UserError: also when the model has no stages.
         """
         name, deadline = self.models.name(model), Deadline(self.limits.seconds)
+        if len(self.limits.split(expression)) > 1:
+            raise UserError("one expression is explained at a time: ask for the others afterwards.")
         [prediction] = self.segment(file, expression, threshold, name).predictions
+        threshold = prediction.threshold
         data = self._read(file)
         key = ("stages", _digest(data), name, prediction.expression, threshold)
         stages: tuple[Stage, ...] | None = self._memory.get(key)
         if stages is None:
-            with self._line.turn(deadline):
+            with self._turn(deadline):
                 photo, segmenter = self._photo(data), self.models.load(name)
                 seen = self._seen(photo, name, segmenter)
                 deadline.check()
@@ -147,6 +158,15 @@ class Service:
                 stages = draw_stages(explanation)
             self._memory.put(key, stages, bytes_of(stages))
         return stages
+
+    @contextmanager
+    def _turn(self, deadline: Deadline) -> Iterator[None]:
+        """Waits for the network and holds it; afterwards the system gets back what the work needed."""
+        with self._line.turn(deadline):
+            try:
+                yield
+            finally:
+                give_back_unused_memory()
 
     def _compute(self, photo: Photo, expressions: list[str], name: str, deadline: Deadline) -> Answer:
         segmenter = self.models.load(name)

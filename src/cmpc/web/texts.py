@@ -11,6 +11,7 @@ from cmpc.web.limits import Limits
 
 TITLE = "Find it by saying it"
 WELCOME = "Give a photo and say what to look for."
+FAULT = "this did not work because of a fault of the program: the terminal it runs in says more."
 
 
 def heading() -> str:
@@ -43,7 +44,7 @@ def error(sentence: str) -> str:
 
 def found(predictions: Sequence[Prediction]) -> str:
     """How many expressions were found, and which words the model does not know or does not read, as a message."""
-    count = sum(bool(prediction.mask.any()) for prediction in predictions)
+    count = sum(prediction.area > 0 for prediction in predictions)
     number = "" if len(predictions) == 1 else f"{count} of {len(predictions)} "
     sentence = f"Found {number}".strip() + "." if count else "Nothing found: try other words or a lower threshold."
     unknown = dict.fromkeys(word for prediction in predictions for word in prediction.unknown_words)
@@ -78,9 +79,10 @@ def capitalised(sentence: str) -> str:
 
 
 def _result(prediction: Prediction) -> str:
-    if not prediction.mask.any():
+    if not prediction.area:
         return "nothing found"
-    return f"score {prediction.score:.2f}, {prediction.mask.mean():.1%} of the photo"
+    part = prediction.area / (prediction.height * prediction.width)
+    return f"score {prediction.score:.2f}, {part:.1%} of the photo"
 
 
 def _place(prediction: Prediction) -> str:
@@ -88,7 +90,6 @@ def _place(prediction: Prediction) -> str:
     if prediction.box is None:
         return ""
     x, y, width, height = prediction.box
-    rows, columns = prediction.mask.shape
-    across = ("left", "centre", "right")[min(2, int(3 * (x + width / 2) / columns))]
-    down = ("top", "middle", "bottom")[min(2, int(3 * (y + height / 2) / rows))]
+    across = ("left", "centre", "right")[min(2, int(3 * (x + width / 2) / prediction.width))]
+    down = ("top", "middle", "bottom")[min(2, int(3 * (y + height / 2) / prediction.height))]
     return f", {down} {across}"

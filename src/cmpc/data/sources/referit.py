@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -18,6 +19,7 @@ from cmpc.data.sources.faults import BrokenRows
 from cmpc.data.sources.fields import expression_texts, image_name
 from cmpc.data.sources.json_files import read_json
 from cmpc.errors import UsageError, UserError
+from cmpc.processes import prepare_process
 from cmpc.reading import open_file
 
 SPLITS = ("trainval", "test")
@@ -162,9 +164,13 @@ def _read_masks(folder: Path, regions: Sequence[str]) -> Iterable[EncodedMask | 
     if len(regions) < SEVERAL_PROCESSES_FROM:
         yield from map(read, regions)
     else:
-        with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
+        with ProcessPoolExecutor(2, mp_context=get_context("spawn"), initializer=prepare_process) as pool:
             try:
                 yield from pool.map(read, regions, chunksize=200)
+            except BrokenProcessPool:
+                raise UserError(
+                    "a process that reads ReferIt's masks was ended, most often for lack of memory: start again."
+                ) from None
             finally:
                 pool.shutdown(cancel_futures=True)
 

@@ -1,4 +1,4 @@
-"""What the page remembers, bounded in bytes."""
+"""What the page remembers of photos and answers, bounded in bytes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Hashable
 from typing import Any
 
 
-class Memory:
+class Cache:
     """Values by key; the ones used longest ago are forgotten when all together take too many bytes."""
 
     def __init__(self, capacity: int) -> None:
