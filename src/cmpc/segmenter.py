@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from cmpc.answers.prediction import Prediction
-from cmpc.data.images import from_array, from_pillow, read_image
+from cmpc.data.image_sources import ImageSource, to_pixels
 from cmpc.data.query import Query, holds_a_word
 from cmpc.data.vocabulary import Vocabulary
 from cmpc.engines.asking import ask, see, to_probability, to_square
@@ -22,6 +22,7 @@ from cmpc.engines.loading import load_engine
 from cmpc.errors import UsageError, UserError
 from cmpc.model_folder import located, write_model_files
 from cmpc.models.config import ModelConfig
+from cmpc.refining.refine import RefineName, check_refinement
 from cmpc.weights import DEFAULT_MODEL
 
 if TYPE_CHECKING:  # PyTorch and the hub's library take longer to import than an exported model to answer
@@ -30,9 +31,6 @@ if TYPE_CHECKING:  # PyTorch and the hub's library take longer to import than an
     from cmpc.engines.torch_engine import TorchEngine
     from cmpc.explanation.explanation import Explanation
     from cmpc.models.network import ReferringNetwork
-
-ImageSource = str | Path | bytes | NDArray | Image.Image
-"""A path, the bytes of a file, an array (H, W) or (H, W, 3 or 4) of uint8 or uint16 in RGB order, or a PIL image."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +68,7 @@ class Segmenter:
         self.engine = _as_engine(model)
         self.vocabulary = vocabulary
         self._image: EncodedImage | None = None
+        self._pixels: NDArray[np.uint8] | None = None
 
     @classmethod
     def load(
@@ -167,7 +166,8 @@ class Segmenter:
         Raises:
             UserError: the image is missing or broken.
         """
-        self._image = self._encode([_pixels(image)])[0]
+        self._pixels = to_pixels(image)
+        self._image = self._encode([self._pixels])[0]
         return self._image
 
     def predict(
@@ -176,6 +176,7 @@ class Segmenter:
         image: ImageSource | EncodedImage | None = None,
         *,
         threshold: float = 0.5,
+        refine: RefineName = "none",
     ) -> list[Prediction]:
         """The masks of expressions about one image.
 
@@ -183,23 +184,33 @@ class Segmenter:
             expressions: one expression or several.
             image: the image; None for the one given to ``set_image``.
             threshold: pixels at least this likely form the mask, 0..1.
+            refine: ``crf`` or ``guided`` to draw the masks' edges to those of the photo, as ``Prediction.refined``.
 
         Returns:
             One prediction for each expression, in their order.
 
         Raises:
-            UserError: an image is missing or broken, an expression holds no word.
-            UsageError: the threshold is not between 0 and 1, or the image stands before the expressions.
+            UserError: an image is missing or broken, an expression holds no word, the package of the refinement is not
+                installed.
+            UsageError: the threshold is not between 0 and 1, the image stands before the expressions, there is no such
+                refinement, or it is asked for without the photo itself.
         """
         _check_order(expressions, image)
         _check_threshold(threshold)
+        check_refinement(refine)
         queries = self._queries(expressions)
-        encoded = self._image if image is None else image
+        encoded, pixels = (self._image, self._pixels) if image is None else (image, None)
         if encoded is None:
             raise UserError("there is no image: give one to predict, or to set_image before it.")
         if not isinstance(encoded, EncodedImage):
-            encoded = self._encode([_pixels(encoded)])[0]
-        return self._answer(encoded, queries, threshold)
+            pixels = to_pixels(encoded)
+            encoded = self._encode([pixels])[0]
+        predictions = self._answer(encoded, queries, threshold)
+        if refine == "none":
+            return predictions
+        if pixels is None:
+            raise UsageError("refining needs the photo itself: call refined(photo, refine) of each prediction.")
+        return [prediction.refined(pixels, refine) for prediction in predictions]
 
     def predict_batch(
         self,
@@ -207,6 +218,7 @@ class Segmenter:
         images: Sequence[ImageSource],
         *,
         threshold: float = 0.5,
+        refine: RefineName = "none",
     ) -> list[list[Prediction]]:
         """The masks of expressions about several images, which the network sees as one batch.
 
@@ -214,13 +226,16 @@ class Segmenter:
             expressions: for each image one expression or several.
             images: B images, of any sizes.
             threshold: pixels at least this likely form the mask, 0..1.
+            refine: as for ``predict``.
 
         Returns:
             For each image the predictions of its expressions. They are those that ``predict`` gives one by one.
 
         Raises:
-            UserError: an image is missing or broken, an expression holds no word.
-            UsageError: the threshold is not between 0 and 1, or the images stand before the expressions.
+            UserError: an image is missing or broken, an expression holds no word, the package of the refinement is not
+                installed.
+            UsageError: the threshold is not between 0 and 1, the images stand before the expressions, or there is no
+                such refinement.
         """
         if len(images) != len(expressions):
             raise ValueError(
@@ -229,11 +244,15 @@ class Segmenter:
         for some, image in zip(expressions, images, strict=True):
             _check_order(some, image)
         _check_threshold(threshold)
+        check_refinement(refine)
         if not images:
             return []
         queries = [self._queries(some) for some in expressions]
-        encoded = self._encode([_pixels(image) for image in images])
-        return [self._answer(image, some, threshold) for image, some in zip(encoded, queries, strict=True)]
+        photos = [to_pixels(image) for image in images]
+        return [
+            [prediction.refined(pixels, refine) for prediction in self._answer(encoded, some, threshold)]
+            for pixels, encoded, some in zip(photos, self._encode(photos), queries, strict=True)
+        ]
 
     def query(self, expression: str) -> Query:
         """An expression as the network reads it: its words, and those that it does not know or does not read.
@@ -320,7 +339,7 @@ class Segmenter:
         engine = self._torch_engine("only the torch engine explains")
         _check_threshold(threshold)
         query = self.query(expression)
-        pixels = _pixels(image)
+        pixels = to_pixels(image)
         encoded = seen or self._encode([pixels])[0]
         if (encoded.height, encoded.width) != pixels.shape[:2]:
             raise ValueError(
@@ -360,12 +379,3 @@ def _check_order(expressions: object, image: object) -> None:
         swapped |= os.path.isfile(expressions) and not os.path.isfile(image)
     if swapped:
         raise UsageError("expressions come first, then the image: predict(['the left man'], image='photo.jpg').")
-
-
-def _pixels(image: ImageSource) -> NDArray[np.uint8]:
-    """RGB, uint8, (H, W, 3), upright."""
-    if isinstance(image, np.ndarray):
-        return from_array(image)
-    if isinstance(image, Image.Image):
-        return from_pillow(image)
-    return read_image(image, exif_rotation=True)

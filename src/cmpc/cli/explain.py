@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from cmpc.cli.segment import split_arguments, warn_of_lost_words
+from cmpc.cli.photos import split_arguments
+from cmpc.cli.segment import warn_of_lost_words
 from cmpc.errors import UsageError, UserError
 
 if TYPE_CHECKING:

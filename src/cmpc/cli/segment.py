@@ -1,30 +1,33 @@
-"""Find what referring expressions refer to in photos: masks as PNG, COCO RLE and polygons, drawn over the photo.
+"""Find what referring expressions refer to in photos: masks as PNG, COCO, YOLO, labelme or JSON, drawn over the photo.
 
 cmpc segment photo.jpg "the left man" "white frisbee" --model MODEL --out FOLDER
+cmpc segment photos --prompts expressions.txt --format coco --model MODEL --out FOLDER
 """
 
 from __future__ import annotations
 
+import hashlib
 import itertools
+import json
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
+from cmpc.cli.photos import AskedPhoto, asked_photos, result_names
 from cmpc.errors import UsageError, UserError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from cmpc.answers.formats.journal import AnswerJournal
+    from cmpc.answers.formats.results_format import ResultsFormat
     from cmpc.data.query import Query
     from cmpc.segmenter import Segmenter
-
-PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
-RESULT_SUFFIXES = (".overlay.png", ".mask.png")
-"""What earlier runs wrote beside the photos of a folder is none of them."""
 
 
 @dataclass
@@ -34,16 +37,34 @@ class Options:
     arguments: Annotated[
         tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="PHOTO [PHOTO ...] EXPRESSION ...")
     ]
-    """Photos first, then expressions. A photo is a file, a folder of photos, or a text file (.txt) with one path a
-    line. An argument that exists or ends like a photo is one, but the last is an expression even where a folder has its
-    name."""
+    """Photos first, then expressions. A photo is a file, a folder of photos, a pattern in quotes ('photos/*.jpg'), a
+    text file (.txt) with one path a line, or a table (.csv, .tsv, .jsonl, .parquet) with a column photo and, if each
+    photo has its own expressions, a column expression. An argument that exists or ends like a photo is one, but the
+    last is an expression even where a folder has its name."""
     out: Path
-    """Folder for the results: for each photo an overlay PNG, a mask PNG per expression, and a JSON file."""
+    """Folder for the results."""
+    prompts: Path | None = None
+    """File with the expressions: a text file with one a line, for all photos, or a table with the columns photo and
+    expression. Then all arguments are photos."""
+    format: Literal["files", "coco", "yolo", "labelme", "png", "jsonl"] = "files"
+    """What to write: files (for each photo an overlay, a mask PNG per expression, and a JSON file), coco (results and a
+    dataset), yolo (segmentation labels), labelme, png (one indexed PNG a photo) or jsonl (one table of all answers)."""
+    polygons: bool = False
+    """With --format coco: polygons in the place of run lengths. They hold no holes."""
+    cutout: bool = False
+    """Write also what each mask shows alone, as PNG with transparency."""
+    feather: float = 1.0
+    """How soft the edge of a cutout is, in pixels; 0 for a hard edge."""
+    resume: bool = False
+    """Continue a run that was stopped, or that some photos failed in: those that are done are not asked again."""
     model: str | None = None
     """Folder of the model, its name on the Hugging Face hub, or photos or blocks for those that ship; by default
     photos."""
     threshold: float = 0.5
     """Pixels at least this likely form the mask, 0 to 1."""
+    refine: Literal["crf", "guided", "none"] = "none"
+    """Draw the masks' edges to those of the photo: crf (a fully connected CRF, the extra crf), guided (a guided filter,
+    quick) or none."""
     device: str = "auto"
     """Where to compute: auto, cpu, cuda, cuda:1, mps. Exported models run on the CPU."""
     engine: Literal["torch", "onnx", "openvino"] | None = None
@@ -53,15 +74,15 @@ class Options:
 
 
 def run(options: Options) -> None:
-    """Segments every photo with every expression; a broken photo among several does not stop the others."""
-    photos, expressions = split_arguments(options.arguments)
-    if not 0 <= options.threshold <= 1:
-        raise UsageError(f"--threshold must lie between 0 and 1, got {options.threshold}.")
-    if options.out.exists() and not options.out.is_dir():
-        raise UserError(f"{options.out} is a file: give a folder with --out.")
+    """Segments every photo with its expressions; a broken photo among several does not stop the others."""
+    photos = asked_photos(options.arguments, options.prompts)
+    _check(options)
+    expressions = list(dict.fromkeys(itertools.chain.from_iterable(asked.expressions for asked in photos)))
     start = time.perf_counter()
     from rich.console import Console
 
+    from cmpc.answers.formats import results_format
+    from cmpc.answers.formats.journal import AnswerJournal
     from cmpc.segmenter import Segmenter
     from cmpc.weights import DEFAULT_MODEL_KNOWS
 
@@ -72,18 +93,19 @@ def run(options: Options) -> None:
     for expression in expressions:
         warn_of_lost_words(segmenter.query(expression), console)
     console.print(f"model loaded in {time.perf_counter() - start:.2f} s")
-    failures: list[str] = []
-    for name, photo in _names(photos).items():
-        try:
-            _segment(segmenter, photo, name, expressions, options, console)
-        except UserError as error:
-            failures.append(str(error))
-            if len(photos) > 1:
-                console.print(f"{photo}: failed: {error}", style="yellow", markup=False)
-    if len(failures) < len(photos):
-        console.print(f"results in {options.out}", markup=False)
+    written = results_format(options.format, options.out, expressions, polygons=options.polygons)
+    with closing(AnswerJournal(options.out, _identity(options, expressions), resume=options.resume)) as journal:
+        failures = _segment_all(segmenter, photos, written, journal, options, console)
+        if journal.records:
+            written.finish([journal.records[name] for name in _names(photos) if name in journal.records])
+            console.print(f"results in {options.out}", markup=False)
+        if not failures:
+            journal.finish()
     if len(photos) > 1 and failures:
-        raise UserError(f"{len(failures)} of {len(photos)} photos failed, the others are done; first: {failures[0]}")
+        raise UserError(
+            f"{len(failures)} of {len(photos)} photos failed, the others are done; mend them and go on with --resume; "
+            f"first: {failures[0]}"
+        )
     if failures:
         raise UserError(failures[0])
 
@@ -100,95 +122,117 @@ def warn_of_lost_words(query: Query, console: Console) -> None:
         console.print(sentence, style="yellow", markup=False)
 
 
-def split_arguments(arguments: Sequence[str]) -> tuple[list[Path], list[str]]:
-    """Photos and expressions: the first argument is a photo, and so are those after it that exist or look like one.
+def _check(options: Options) -> None:
+    from cmpc.refining.refine import check_refinement
 
-    The last one may be an expression that happens to be the name of a folder.
-
-    Raises:
-        UsageError: there is no photo or no expression.
-        UserError: a photo, or one of a list, is missing, or a folder holds none.
-    """
-    photos: list[Path] = []
-    rest = list(arguments)
-    while rest and rest[0].strip() and (not photos or _looks_like_photo(rest[0], last=len(rest) == 1)):
-        photos += _photos(Path(rest.pop(0)))
-    if not photos or not rest:
-        raise UsageError("say what to look for: cmpc segment PHOTO 'EXPRESSION' ['MORE' ...] --out FOLDER.")
-    return photos, rest
+    if not 0 <= options.threshold <= 1:
+        raise UsageError(f"--threshold must lie between 0 and 1, got {options.threshold}.")
+    if not 0 <= options.feather <= 100:
+        raise UsageError(f"--feather must lie between 0 and 100 pixels, got {options.feather}.")
+    if options.polygons and options.format != "coco":
+        raise UsageError("--polygons goes with --format coco; yolo and labelme write polygons anyway.")
+    check_refinement(options.refine)
+    if options.out.exists() and not options.out.is_dir():
+        raise UserError(f"{options.out} is a file: give a folder with --out.")
 
 
-def _looks_like_photo(argument: str, *, last: bool) -> bool:
-    try:
-        exists = Path(argument).is_file() or (Path(argument).is_dir() and not last)
-    except OSError:  # an expression that is too long for a file's name
-        exists = False
-    return exists or argument.lower().endswith(PHOTO_SUFFIXES)
+def _identity(options: Options, expressions: Sequence[str]) -> dict[str, str]:
+    """What answers depend on but the photos, for ``--resume``."""
+    from cmpc.engines.fingerprint import fingerprint_model
+    from cmpc.model_folder import located
+    from cmpc.weights import DEFAULT_MODEL
+
+    folder = located(options.model or DEFAULT_MODEL)
+    return {
+        "model": fingerprint_model(folder) if folder.is_dir() else str(options.model),
+        "precision": str(options.precision),
+        "threshold": str(options.threshold),
+        "refinement": options.refine,
+        "format": f"{options.format} {options.polygons} {options.cutout} {options.feather}",
+        "expressions": hashlib.sha256(json.dumps(expressions).encode()).hexdigest(),
+    }
 
 
-def _photos(path: Path) -> list[Path]:
-    if path.is_dir():
-        found = sorted(
-            file
-            for file in path.iterdir()
-            if file.suffix.lower() in PHOTO_SUFFIXES and not file.name.endswith(RESULT_SUFFIXES)
-        )
-        if not found:
-            raise UserError(f"the folder {path} holds no photo ({', '.join(PHOTO_SUFFIXES)}).")
-        return found
-    if not path.exists():
-        raise UserError(f"there is no photo {path}: give a file, a folder, or a text file with one path a line.")
-    if path.suffix.lower() == ".txt":
-        return _listed_photos(path)
-    return [path]
+def _names(photos: Sequence[AskedPhoto]) -> dict[str, Path]:
+    return result_names([asked.photo for asked in photos])
 
 
-def _listed_photos(path: Path) -> list[Path]:
-    try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").split("\n")]
-    except UnicodeDecodeError:
-        raise UserError(f"{path} is not a list of photos: it is not UTF-8 text with one path a line.") from None
-    listed = [path.parent / line for line in lines if line]
-    if not listed:
-        raise UserError(f"{path} lists no photo: write one path a line.")
-    if missing := [str(file) for file in listed if not file.is_file()]:
-        raise UserError(f"{len(missing)} of {len(listed)} photos listed in {path} are missing (first: {missing[0]}).")
-    return listed
+def _segment_all(
+    segmenter: Segmenter,
+    photos: Sequence[AskedPhoto],
+    written: ResultsFormat,
+    journal: AnswerJournal,
+    options: Options,
+    console: Console,
+) -> list[str]:
+    """Asks about the photos that are not done; returns a sentence for each that failed."""
+    from cmpc.cli.progress import progress_bar
+
+    failures = []
+    named = list(zip(_names(photos), photos, strict=True))
+    left = [(name, asked) for name, asked in named if not _is_done(journal, name, asked)]
+    if len(left) < len(photos):
+        console.print(f"continuing: {len(photos) - len(left):,} of {len(photos):,} photos are done")
+    with progress_bar(console=console) as progress:
+        for name, asked in progress.track(left, description="photos"):
+            try:
+                _segment(segmenter, asked, name, written, journal, options, console)
+            except UserError as error:
+                failures.append(str(error))
+                if len(photos) > 1:
+                    console.print(f"{asked.photo}: failed: {error}", style="yellow", markup=False)
+    return failures
 
 
-def _names(photos: Sequence[Path]) -> dict[str, Path]:
-    """A name for the results of each photo: its own, numbered where two photos share it."""
-    names: dict[str, Path] = {}
-    for photo in photos:
-        name, number = photo.stem, 2
-        while name in names:
-            name, number = f"{photo.stem}-{number}", number + 1
-        names[name] = photo
-    return names
+def _is_done(journal: AnswerJournal, name: str, asked: AskedPhoto) -> bool:
+    record = journal.records.get(name)
+    if record is None:
+        return False
+    expressions = tuple(prediction["expression"] for prediction in record["predictions"])
+    return record["photo"] == str(asked.photo) and expressions == asked.expressions
 
 
 def _segment(
-    segmenter: Segmenter, photo: Path, name: str, expressions: list[str], options: Options, console: Console
+    segmenter: Segmenter,
+    asked: AskedPhoto,
+    name: str,
+    written: ResultsFormat,
+    journal: AnswerJournal,
+    options: Options,
+    console: Console,
 ) -> None:
-    from cmpc.answers.results import write_results
+    from cmpc.answers.formats.results_format import AnsweredPhoto
+    from cmpc.answers.results import write_cutouts
     from cmpc.data.images import read_image
 
+    photo = asked.photo
     times = [time.perf_counter()]
     pixels = read_image(photo, exif_rotation=True)
     times.append(time.perf_counter())
     seen = segmenter.set_image(pixels)
     times.append(time.perf_counter())
-    predictions = segmenter.predict(expressions, image=seen, threshold=options.threshold)
+    predictions = segmenter.predict(asked.expressions, image=seen, threshold=options.threshold)
+    predictions = [prediction.refined(pixels, options.refine) for prediction in predictions]
     times.append(time.perf_counter())
-    write_results(options.out, name, photo, pixels, predictions)
+    answered = AnsweredPhoto(photo, name, pixels, predictions)
+    try:
+        notes = written.write(answered)
+    except OSError as error:
+        raise UserError(f"cannot write the results of {photo} to {options.out}: {error.strerror or error}.") from None
+    if options.cutout:
+        write_cutouts(options.out, name, pixels, predictions, feather=options.feather)
+    journal.append(answered.to_record())
     times.append(time.perf_counter())
     read, see, ask, write = (after - before for before, after in itertools.pairwise(times))
+    count = len(predictions)
     console.print(
         f"{photo}: read {read:.2f} s, image {see:.2f} s, "
-        f"{len(expressions)} expression{'s' * (len(expressions) != 1)} {ask:.2f} s, written {write:.2f} s",
+        f"{count} expression{'s' * (count != 1)} {ask:.2f} s, written {write:.2f} s",
         markup=False,
     )
     for prediction in predictions:
         area = prediction.mask.mean()
         found = f"score {prediction.score:.2f}, {area:.1%} of the image" if area else "nothing found"
         console.print(f"  {prediction.expression!r}: {found}", markup=False)
+    for note in notes:
+        console.print(f"  {note}", style="yellow", markup=False)
