@@ -1,4 +1,4 @@
-# The server (cmpc serve) with the model that ships: slim, for the CPU, not as root.
+# The server (cmpc serve) with the models that ship: slim, for the CPU, not as root.
 #   docker build -t cmpc . && docker run --rm -p 8000:8000 cmpc
 FROM python:3.11-slim AS build
 

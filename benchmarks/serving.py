@@ -34,7 +34,7 @@ class Options:
     expression: str
     """What every request looks for."""
     model: str | None = None
-    """Folder of the model; by default the one that ships."""
+    """Folder or name of the model; by default the one for photos that ships."""
     clients: tuple[int, ...] = (1, 8, 64)
     """How many ask at once."""
     requests: int = 256

@@ -16,9 +16,10 @@ from PIL import Image, ImageEnhance
 from cmpc.checking.photos import near_pairs, perceptual_hash
 from cmpc.cli import main
 from cmpc.models.config import PRESETS
+from cmpc.weights import SHIPPED_EXAMPLES
 from networks import tiny_config
 
-PHOTOS = Path(__file__).parents[2] / "examples/photos"
+PHOTOS = SHIPPED_EXAMPLES["photos"]
 
 
 def prepared(folder: Path, photos: dict[str, bytes], rows: list[dict[str, Any]]) -> Path:

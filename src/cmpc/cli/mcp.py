@@ -15,7 +15,8 @@ class Options:
     """Which model, and where it computes."""
 
     model: str | None = None
-    """Folder of the model, or its name on the Hugging Face hub; by default the one that ships, which knows blocks."""
+    """Folder of the model, its name on the Hugging Face hub, or photos or blocks for those that ship; by default
+    photos."""
     device: str = "auto"
     """Where to compute: auto, cpu, cuda, cuda:1, mps. Exported models run on the CPU."""
 

@@ -19,7 +19,8 @@ class Options:
     """What to serve, and where."""
 
     model: str | None = None
-    """Folder of the model, or its name on the Hugging Face hub; by default the one that ships, which knows blocks."""
+    """Folder of the model, its name on the Hugging Face hub, or photos or blocks for those that ship; by default
+    photos."""
     host: str = "127.0.0.1"
     """Address to listen at: by default only this machine reaches the server; 0.0.0.0 lets others in."""
     port: int = 8000
@@ -55,13 +56,13 @@ def run(options: Options) -> None:
     except ImportError:
         raise UserError("the server needs some packages: install them with pip install 'cmpc[serve]'.") from None
     from cmpc.segmenter import Segmenter
-    from cmpc.weights import SHIPPED_MODEL, SHIPPED_MODEL_KNOWS
+    from cmpc.weights import DEFAULT_MODEL, DEFAULT_MODEL_KNOWS
 
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     if options.model is None:
-        console.print(SHIPPED_MODEL_KNOWS, style="yellow")
+        console.print(DEFAULT_MODEL_KNOWS, style="yellow")
     segmenter = Segmenter.load(options.model, device=options.device)
-    name = SHIPPED_MODEL.name if options.model is None else Path(options.model).name or options.model
+    name = Path(options.model or DEFAULT_MODEL).name or str(options.model)
     metrics = Metrics()
     with (
         listening(options.host, options.port) as place,

@@ -89,7 +89,7 @@ def create(
 
     Args:
         expressions: what to look for, separated by semicolons: ``label=expression``, or a label that is one itself.
-        model: folder of the model, or its name on the Hugging Face hub; by default the one that ships.
+        model: folder of the model, or its name on the Hugging Face hub; by default the one for photos that ships.
         threshold: pixels at least this likely form the mask, 0..1.
         refine: ``crf``, ``guided`` or ``none``.
         device: where to compute, as ``Segmenter.load`` takes it.

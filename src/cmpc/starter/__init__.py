@@ -7,8 +7,11 @@ from pathlib import Path
 
 from cmpc.errors import UsageError
 from cmpc.files import atomic_folder
+from cmpc.weights import SHIPPED_EXAMPLES
 
-PARTS = ("README.md", "table.jsonl", "photos")
+PARTS = ("README.md", "table.jsonl")
+PHOTOS = ("elephant.jpg", "dog.jpg", "cats.jpg", "ATTRIBUTION.md")
+"""Of the examples for the model of photos, what the table is about."""
 
 
 def write_starter(folder: Path) -> None:
@@ -20,8 +23,9 @@ def write_starter(folder: Path) -> None:
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(f"{folder} exists and is not empty: give a new folder.")
-    source = Path(__file__).parent
     with atomic_folder(folder) as new:
+        (new / "photos").mkdir()
         for name in PARTS:
-            copy = shutil.copytree if (source / name).is_dir() else shutil.copyfile
-            copy(source / name, new / name)
+            shutil.copyfile(Path(__file__).with_name(name), new / name)
+        for name in PHOTOS:
+            shutil.copyfile(SHIPPED_EXAMPLES["photos"] / name, new / "photos" / name)
