@@ -16,7 +16,7 @@ COPY --from=build /venv /venv
 ENV PATH=/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     HF_HUB_OFFLINE=1
-USER cmpc
+USER 10001
 WORKDIR /home/cmpc
 EXPOSE 8000
 HEALTHCHECK --interval=30s --timeout=5s --start-period=60s \
