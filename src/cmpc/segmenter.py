@@ -30,6 +30,7 @@ from cmpc.engines.loading import load_engine
 from cmpc.errors import CutExpressionWarning, UsageError, UserError
 from cmpc.model_folder import located, write_model_files
 from cmpc.models.config import ModelConfig
+from cmpc.refining.refine import RefineName, check_refinement
 from cmpc.weights import DEFAULT_MODEL
 
 if TYPE_CHECKING:  # PyTorch and the hub's library take longer to import than an exported model to answer
@@ -83,6 +84,7 @@ class Segmenter:
         self.engine = _as_engine(model)
         self.vocabulary = vocabulary
         self._image: EncodedImage | None = None
+        self._pixels: NDArray[np.uint8] | None = None
 
     @classmethod
     def load(
@@ -183,7 +185,8 @@ class Segmenter:
             UserError: the image is missing or broken.
             UsageError: it is no image.
         """
-        self._image = self._encode([to_pixels(image)])[0]
+        self._pixels = to_pixels(image)
+        self._image = self._encode([self._pixels])[0]
         return self._image
 
     def predict(
@@ -192,6 +195,7 @@ class Segmenter:
         image: ImageSource | EncodedImage | None = None,
         *,
         threshold: float = 0.5,
+        refine: RefineName = "none",
     ) -> list[Prediction]:
         """The masks of expressions about one image.
 
@@ -199,24 +203,33 @@ class Segmenter:
             expressions: one expression or several.
             image: the image; None for the one given to ``set_image``.
             threshold: pixels at least this likely form the mask, 0..1.
+            refine: ``crf`` or ``guided`` to draw the masks' edges to those of the photo, as ``Prediction.refined``.
 
         Returns:
             One prediction for each expression, in their order.
 
         Raises:
-            UserError: an image is missing or broken, an expression holds no word or is too long.
-            UsageError: an argument is of another kind, the threshold is not between 0 and 1, or the image stands before
-                the expressions.
+            UserError: an image is missing or broken, an expression holds no word or is too long, the package of the
+                refinement is not installed.
+            UsageError: an argument is of another kind, the threshold is not between 0 and 1, the image stands before
+                the expressions, there is no such refinement, or it is asked for without the photo itself.
         """
         check_image_comes_last(expressions, image, (EncodedImage,))
         threshold = to_threshold(threshold)
+        check_refinement(refine)
         queries = self._queries(expressions)
-        encoded = self._image if image is None else image
+        encoded, pixels = (self._image, self._pixels) if image is None else (image, None)
         if encoded is None:
             raise UserError("there is no image: give one to predict, or to set_image before it.")
         if not isinstance(encoded, EncodedImage):
-            encoded = self._encode([to_pixels(encoded)])[0]
-        return self._answer(encoded, queries, threshold)
+            pixels = to_pixels(encoded)
+            encoded = self._encode([pixels])[0]
+        predictions = self._answer(encoded, queries, threshold)
+        if refine == "none":
+            return predictions
+        if pixels is None:
+            raise UsageError("refining needs the photo itself: call refined(photo, refine) of each prediction.")
+        return [prediction.refined(pixels, refine) for prediction in predictions]
 
     def predict_batch(
         self,
@@ -224,6 +237,7 @@ class Segmenter:
         images: Sequence[ImageSource],
         *,
         threshold: float = 0.5,
+        refine: RefineName = "none",
     ) -> list[list[Prediction]]:
         """The masks of expressions about several images, which the network sees as one batch.
 
@@ -231,14 +245,16 @@ class Segmenter:
             expressions: for each image one expression or several.
             images: B images, of any sizes.
             threshold: pixels at least this likely form the mask, 0..1.
+            refine: as for ``predict``.
 
         Returns:
             For each image the predictions of its expressions. They are those that ``predict`` gives one by one.
 
         Raises:
-            UserError: an image is missing or broken, an expression holds no word or is too long.
+            UserError: an image is missing or broken, an expression holds no word or is too long, the package of the
+                refinement is not installed.
             UsageError: an argument is of another kind, the numbers of both differ, the threshold is not between 0 and
-                1, or the images stand before the expressions.
+                1, the images stand before the expressions, or there is no such refinement.
         """
         asked, images = to_list(expressions, "expressions"), to_list(images, "images")
         if len(images) != len(asked):
@@ -248,11 +264,15 @@ class Segmenter:
         for some, image in zip(asked, images, strict=True):
             check_image_comes_last(some, image, (EncodedImage,))
         threshold = to_threshold(threshold)
+        check_refinement(refine)
         if not images:
             return []
         queries = [self._queries(some) for some in asked]
-        encoded = self._encode([to_pixels(image) for image in images])
-        return [self._answer(image, some, threshold) for image, some in zip(encoded, queries, strict=True)]
+        photos = [to_pixels(image) for image in images]
+        return [
+            [prediction.refined(pixels, refine) for prediction in self._answer(encoded, some, threshold)]
+            for pixels, encoded, some in zip(photos, self._encode(photos), queries, strict=True)
+        ]
 
     def query(self, expression: str) -> Query:
         """An expression as the network reads it: its words, and those that it does not know or does not read.

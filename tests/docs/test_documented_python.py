@@ -11,8 +11,8 @@ from documented_pages import PAGES, ROOT, code_blocks
 
 from cmpc.cli import main
 
-ELSEWHERE = {"web.md"}
-"""Its client needs a page that is served: ``tests/web/test_api.py`` runs it."""
+ELSEWHERE = {"serving.md", "web.md"}
+"""Their clients need a server: ``tests/serving/test_server.py`` and ``tests/web/test_api.py`` run them."""
 
 
 def python_blocks(page: Path) -> list[tuple[int, str]]:

@@ -82,9 +82,7 @@ def test_parts_that_do_not_go_together_are_refused() -> None:
         preset("paper", network={"refinement_channels": 8})
     with pytest.raises(ValueError, match="one direction"):
         preset("rrn", text={"both_directions": True})
-    with pytest.raises(
-        ValueError, match="there is no preset 'huge'; the presets are paper, small, grounded, photos"
-    ):
+    with pytest.raises(ValueError, match="there is no preset 'huge'; the presets are paper, small, grounded, photos"):
         preset("huge")
 
 

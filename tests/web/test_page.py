@@ -80,6 +80,23 @@ def test_threshold_changes_the_masks_without_the_network(
     assert after["area"] == int((probability >= threshold).sum()) != before
 
 
+def test_edges_are_sharpened(
+    open_page: OpenPage, scenes: list[Path], tiny_model_folder: Path, screenshot: Screenshot
+) -> None:
+    visitor = Visitor(open_page())
+    visitor.give(scenes[1])
+    visitor.ask("the left man")
+    model = Segmenter.load(tiny_model_folder)
+    [plain] = model.predict("the left man", image=scenes[1])
+    threshold = round(float(np.quantile(plain.probability, 0.7)), 2)
+    visitor.move_threshold(threshold)
+    before = visitor.results()["predictions"][0]["rle"]
+    visitor.choose_edges("guided filter")
+    [expected] = model.predict("the left man", image=scenes[1], threshold=threshold, refine="guided")
+    assert visitor.results()["predictions"][0]["rle"] == expected.to_rle() != before
+    screenshot(visitor.page, "edges")
+
+
 def test_second_expression_does_not_see_the_photo_again(
     open_page: OpenPage, scenes: list[Path], page_service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:

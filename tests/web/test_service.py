@@ -46,6 +46,19 @@ def test_answers_are_those_of_the_segmenter(service: Service, scenes: list[Path]
         assert found.threshold == 0.55
 
 
+def test_edges_are_sharpened_on_request_without_asking_the_network_again(
+    service: Service, scenes: list[Path], tiny_model_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [plain] = service.segment(scenes[0], "the left man", threshold=0.45).predictions
+    asked = count_calls(monkeypatch, service.models.load("tiny").engine, "comprehend")
+    [found] = service.segment(scenes[0], "the left man", threshold=0.45, refine="guided").predictions
+    model = Segmenter.load(tiny_model_folder)
+    [expected] = model.predict("the left man", image=scenes[0], threshold=0.45, refine="guided")
+    np.testing.assert_array_equal(found.mask, expected.mask)
+    assert (found.mask != plain.mask).any()
+    assert not asked
+
+
 def test_photo_is_seen_once_and_another_threshold_needs_no_network(
     service: Service, scenes: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:

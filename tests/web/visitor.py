@@ -83,6 +83,10 @@ class Visitor:
 
         self._answered_anew(move)
 
+    def choose_edges(self, name: str) -> None:
+        """Takes other edges of the masks, and waits for them and their files."""
+        self._answered_anew(lambda: self.page.locator("#refine").get_by_text(name).click())
+
     def choose_model(self, name: str) -> list[str]:
         """Takes another model, waits for its masks and files, and returns all that could be chosen."""
         found: list[str] = []

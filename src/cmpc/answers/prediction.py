@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 from pycocotools import mask as coco_mask
 
+from cmpc.answers.cutout import crop, cut_out
 from cmpc.answers.outlines import has_holes, outlines
+from cmpc.answers.overlay import overlay, with_legend
+from cmpc.arguments import ImageSource, to_pixels
 from cmpc.conventions import WORD_TYPES
 from cmpc.data.query import Query
 from cmpc.data.transforms import undo_letterbox_in_bands
+from cmpc.errors import UserError
+from cmpc.refining.refine import RefineName, check_refinement, refine_probability
+
+if TYPE_CHECKING:
+    import supervision
 
 
 class _Measures(NamedTuple):
@@ -45,6 +54,8 @@ class Prediction:
     """Pixels at least this likely form the mask."""
     word_types: NDArray[np.float32]
     """Probability of each word's type in the order of ``cmpc.conventions.WORD_TYPES``: (N, 4)."""
+    sharpened: NDArray[np.float32] | None = None
+    """Probabilities at the size of the image that stand in the place of the logits': what refining gave, (H, W)."""
 
     @property
     def expression(self) -> str:
@@ -135,8 +146,122 @@ class Prediction:
             "cut_words": list(self.cut_words),
         }
 
+    def refined(self, image: ImageSource, refine: RefineName) -> Prediction:
+        """The answer with the edge of its mask drawn to the edges of the photo; an empty mask stays empty.
+
+        Args:
+            image: the photo that was asked about.
+            refine: ``crf`` (a fully connected CRF, the extra ``crf``), ``guided`` (a guided filter, quick) or ``none``.
+
+        Raises:
+            UsageError: there is no such refinement.
+            UserError: its package is not installed, or the image is missing, broken, or of another size than the mask.
+        """
+        check_refinement(refine)
+        if self.box is None or refine == "none":
+            return self
+        return replace(self, sharpened=refine_probability(self.probability, self._pixels(image), self.box, refine))
+
+    def to_coco(
+        self, *, image_id: int = 1, category_id: int = 1, annotation_id: int = 1, polygons: bool = False
+    ) -> dict[str, Any]:
+        """The mask as an annotation of a COCO dataset, which is a COCO result as well.
+
+        Args:
+            image_id: of the image that was asked about.
+            category_id: of what was asked for.
+            annotation_id: another one for each annotation of a dataset.
+            polygons: whether the mask is polygons, without holes, in the place of run lengths.
+        """
+        return {
+            "id": annotation_id,
+            "image_id": image_id,
+            "category_id": category_id,
+            "segmentation": self.to_polygons() if polygons else self.to_rle(),
+            "bbox": list(self.box or (0, 0, 0, 0)),
+            "area": self.area,
+            "iscrowd": 0,
+            "score": round(self.score, 4),
+        }
+
+    def to_supervision(self, class_id: int = 0) -> supervision.Detections:
+        """The mask as ``supervision.Detections``: one detection named after the expression, none when it is empty.
+
+        Args:
+            class_id: number of what was asked for.
+
+        Raises:
+            UserError: the package supervision is not installed.
+        """
+        from cmpc.answers.supervision_detections import to_detections
+
+        return to_detections(self, class_id)
+
+    def to_pil(self) -> Image.Image:
+        """The mask as an image of mode L: 255 inside, 0 outside."""
+        return Image.fromarray(self.mask.astype(np.uint8) * 255)
+
+    def crop(self, image: ImageSource, *, margin: int = 0) -> Image.Image | None:
+        """The part of the photo in the box around the mask; None when the mask is empty.
+
+        Args:
+            image: the photo that was asked about.
+            margin: pixels around the box that are shown too.
+
+        Raises:
+            UserError: the image is missing, broken, or of another size than the mask.
+        """
+        pixels = self._pixels(image)
+        return None if self.box is None else Image.fromarray(crop(pixels, self.box, margin))
+
+    def cutout(self, image: ImageSource, *, feather: float = 1.0) -> Image.Image | None:
+        """The thing alone, RGBA, as large as the box around it; None when the mask is empty.
+
+        Args:
+            image: the photo that was asked about.
+            feather: how soft the edge is, in pixels; 0 for a hard edge.
+
+        Raises:
+            UserError: the image is missing, broken, or of another size than the mask.
+        """
+        pixels = self._pixels(image)
+        return None if self.box is None else Image.fromarray(cut_out(pixels, self.mask, self.box, feather))
+
+    def draw(self, image: ImageSource, *, opacity: float = 0.5, legend: bool = False) -> Image.Image:
+        """The photo with the mask drawn over it.
+
+        Args:
+            image: the photo that was asked about.
+            opacity: how much of the photo the mask hides, 0..1.
+            legend: whether expression and score stand below.
+
+        Raises:
+            UserError: the image is missing, broken, or of another size than the mask.
+        """
+        drawn = overlay(self._pixels(image), [self.mask], opacity=opacity)
+        return Image.fromarray(with_legend(drawn, [f"{self.expression} ({self.score:.2f})"]) if legend else drawn)
+
+    def _repr_html_(self) -> str:
+        """The mask with its expression and score, as notebooks show it."""
+        from cmpc.answers.notebook import prediction_html
+
+        return prediction_html(self)
+
+    def _pixels(self, image: ImageSource) -> NDArray[np.uint8]:
+        pixels = to_pixels(image)
+        if pixels.shape[:2] != self.mask.shape:
+            height, width = self.mask.shape
+            raise UserError(
+                f"the image has {pixels.shape[1]} x {pixels.shape[0]} pixels but the mask {width} x {height}: "
+                "give the photo that was asked about."
+            )
+        return pixels
+
     def _bands(self) -> Iterator[tuple[slice, NDArray[np.float32]]]:
         """The probabilities, some rows after the others."""
+        if self.sharpened is not None:
+            yield slice(0, self.height), self.sharpened
+            return
         for rows, values in undo_letterbox_in_bands(self.logits, self.height, self.width):
             with np.errstate(over="ignore"):  # what is surely no part of the mask becomes 0
                 np.exp(np.negative(values, out=values), out=values)

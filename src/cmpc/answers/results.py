@@ -48,6 +48,31 @@ def write_results(
         raise UserError(f"cannot write the results of {photo} to {out}: {error.strerror or error}.") from None
 
 
+def write_cutouts(
+    out: Path, name: str, pixels: NDArray[np.uint8], predictions: Sequence[Prediction], *, feather: float
+) -> None:
+    """Writes ``NAME.<n>-<expression>.cutout.png``, what each mask shows alone; nothing for an empty mask.
+
+    Args:
+        out: the folder; it is made where it does not exist.
+        name: of the results.
+        pixels: of the photo, RGB, uint8, (H, W, 3).
+        predictions: what was answered about the photo.
+        feather: how soft the edge is, as ``Prediction.cutout`` takes it.
+
+    Raises:
+        UserError: a file cannot be written.
+    """
+    try:
+        for number, prediction in enumerate(predictions, start=1):
+            cutout = prediction.cutout(pixels, feather=feather)
+            if cutout is not None:
+                with atomic_file(out / f"{name}.{number}-{_slug(prediction.expression)}.cutout.png") as file:
+                    cutout.save(file)
+    except OSError as error:
+        raise UserError(f"cannot write the cutouts of {name} to {out}: {error.strerror or error}.") from None
+
+
 def _write(
     out: Path, name: str, photo: Path, pixels: NDArray[np.uint8], predictions: Sequence[Prediction]
 ) -> list[dict[str, Any]]:

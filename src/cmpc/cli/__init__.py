@@ -24,9 +24,13 @@ from cmpc.cli.streams import OUTPUT, complain, give_up_output, make_output_toler
 COMMANDS: dict[str, str] = {
     "segment": "masks of expressions in photos",
     "web": "a page to try a model in the browser",
+    "serve": "a model behind HTTP, for programs and for Label Studio",
+    "mcp": "a model as tools for agents",
     "explain": "how a model came to its answer, as a picture or as numbers",
+    "new": "begin with your own data: a table, photos and the commands that follow",
     "prepare": "turn a benchmark or your own data into tables",
     "compose": "make more annotated photos by pasting things into others",
+    "check": "look at prepared data as a colleague would, and say what to mend",
     "phrase": "make referring expressions for instances that have none",
     "vocabulary": "make a vocabulary, and word embeddings for it",
     "pretrain": "teach a model to see, before it learns words",

@@ -60,6 +60,7 @@ def run(options: Options) -> None:
     from cmpc.cli.progress import progress_bar
     from cmpc.data.schema import PreparedDataset
     from cmpc.devices import choose_device
+    from cmpc.engines.fingerprint import fingerprint_model
     from cmpc.engines.loading import is_export, load_engine
     from cmpc.evaluation.crf import require_crf
     from cmpc.evaluation.evaluate import evaluate
@@ -76,7 +77,7 @@ def run(options: Options) -> None:
     device = "cpu" if options.device == "auto" and is_export(options.model) else choose_device(options.device)
     engine, vocabulary = load_engine(options.model, precision=options.precision, device=device)
     identity = {
-        "model": _fingerprint_model(options.model),
+        "model": fingerprint_model(options.model),
         "data": fingerprint_rows(rows),
         "split": options.split,
         "protocol": options.protocol,
@@ -119,16 +120,3 @@ def run(options: Options) -> None:
 def _default_folder(options: Options, dataset: str) -> Path:
     parts = [options.model.resolve().name, dataset, options.split, options.protocol, *(["crf"] if options.crf else [])]
     return Path("evaluation") / "-".join(parts)
-
-
-def _fingerprint_model(folder: Path) -> str:
-    """SHA-256 over the files that a model computes with."""
-    from cmpc.engines.loading import is_export
-    from cmpc.files import fingerprint_files
-    from cmpc.model_folder import CONFIG, VOCABULARY, WEIGHTS, located
-
-    folder = located(folder)
-    names = [WEIGHTS, CONFIG, VOCABULARY]
-    if is_export(folder):
-        names = sorted(path.name for path in folder.iterdir() if path.is_file())
-    return fingerprint_files([folder / name for name in names])

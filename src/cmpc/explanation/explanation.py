@@ -129,3 +129,10 @@ class Explanation:
     def relation_words(self) -> tuple[int, ...]:
         """Positions of the words that may move messages."""
         return tuple(number for number, kind in enumerate(self.kinds) if kind in RELATING)
+
+    def _repr_png_(self) -> bytes:
+        """The staged picture, as notebooks show it."""
+        from cmpc.explanation.files import png_bytes
+        from cmpc.explanation.staged_picture import staged_picture
+
+        return png_bytes(staged_picture(self))

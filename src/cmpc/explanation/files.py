@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterable, Sequence
 from itertools import islice
@@ -86,6 +87,13 @@ def check_rows(count: int, path: str | Path) -> None:
         )
 
 
+def png_bytes(drawing: Drawing) -> bytes:
+    """A drawing as the bytes of a PNG file."""
+    file = io.BytesIO()
+    Image.fromarray(paint(drawing)).save(file, format="PNG")
+    return file.getvalue()
+
+
 def _wants_numbers(path: str | Path) -> bool:
     return Path(path).suffix.lower() == ".json"
 
@@ -100,4 +108,4 @@ def _write_drawing(path: str | Path, drawing: Drawing) -> None:
         if Path(path).suffix.lower() == ".svg":
             file.write_text(to_svg(drawing), encoding="utf-8")
         else:
-            Image.fromarray(paint(drawing)).save(file, format="PNG")
+            file.write_bytes(png_bytes(drawing))

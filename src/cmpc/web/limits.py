@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 
@@ -12,8 +12,8 @@ from cmpc.errors import UsageError, UserError
 
 
 @dataclass(frozen=True)
-class Limits:
-    """Limits of the page; each has a message that the page shows."""
+class RequestLimits:
+    """Limits of one request; each has a message that whoever asked gets to read."""
 
     file_megabytes: int = 20
     """Largest photo file, in units of 1,000,000 bytes."""
@@ -27,10 +27,6 @@ class Limits:
     """Most requests that wait for the network while it answers another one."""
     seconds: int = 60
     """Longest time for one request, with its waiting; it is looked at between the steps of the work."""
-    memory_megabytes: int = 300
-    """What is kept of photos and answers in memory, so that the next expression and the slider answer at once."""
-    folder_megabytes: int = 2000
-    """What is kept of visitors' files on disk: uploads, and the files of answers. The oldest go first."""
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -67,7 +63,15 @@ class Limits:
         Raises:
             UserError: there is none, there are too many, or one is too long.
         """
-        expressions = list(dict.fromkeys(line for line in map(str.strip, text.splitlines()) if line))
+        return self.check_expressions(text.splitlines())
+
+    def check_expressions(self, given: Sequence[str]) -> list[str]:
+        """The expressions without blank ones and repetitions.
+
+        Raises:
+            UserError: there is none, there are too many, or one is too long.
+        """
+        expressions = list(dict.fromkeys(line for line in map(str.strip, given) if line))
         if not expressions:
             raise UserError("say what to look for: write an expression, such as 'the left man'.")
         if len(expressions) > self.expressions:
@@ -82,6 +86,16 @@ class Limits:
                     "say it shorter."
                 )
         return expressions
+
+
+@dataclass(frozen=True)
+class Limits(RequestLimits):
+    """Limits of the page."""
+
+    memory_megabytes: int = 300
+    """What is kept of photos and answers in memory, so that the next expression and the slider answer at once."""
+    folder_megabytes: int = 2000
+    """What is kept of visitors' files on disk: uploads, and the files of answers. The oldest go first."""
 
 
 class Deadline:

@@ -6,12 +6,14 @@ import sys
 import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
 from cmpc.errors import UserError
+from cmpc.refining.refine import RefineName
 from cmpc.web import api, texts
 from cmpc.web.downloads import Downloads
 from cmpc.web.examples import Example
@@ -28,6 +30,9 @@ _SHOW_PICTURE = """
 () => document.querySelector("#picture img")?.closest("#picture").scrollIntoView({block: "nearest"})
 """
 """On a phone the picture stands far below the button; where it is in sight already, nothing moves."""
+
+CRF_CHOICE = [("fully connected CRF", "crf")] if find_spec("pydensecrf") else []
+"""Offered where its package is installed."""
 
 
 @dataclass(frozen=True)
@@ -134,6 +139,13 @@ class _Page:
                     buttons=[],
                     elem_id="threshold",
                 )
+                self.refine = gr.Radio(
+                    [("as the network says", "none"), ("guided filter", "guided"), *CRF_CHOICE],
+                    value="none",
+                    label="Edges",
+                    info="Draws the masks' edges to those of the photo.",
+                    elem_id="refine",
+                )
                 self.files = gr.File(
                     label="Files", file_count="multiple", interactive=False, visible=False, elem_id="files"
                 )
@@ -156,7 +168,7 @@ class _Page:
 
     def _connect(self) -> None:
         answer = [self.message, self.picture, self.legend, self.files, self.asked, self.explained, self.tabs]
-        question = [self.photo, self.expressions, self.threshold, self.model]
+        question = [self.photo, self.expressions, self.threshold, self.model, self.refine]
         hidden: dict[str, Any] = {"api_visibility": "private", "concurrency_id": "service"}
         self.photo.upload(
             self._see, [self.photo, self.model], [self.photo, *answer], show_progress_on=self.message, **hidden
@@ -171,16 +183,21 @@ class _Page:
             trigger_mode="once",
             **hidden,
         )
-        moved = self.threshold.change(
+        moved = gr.on(
+            [self.threshold.change, self.refine.input],
             self._move,
-            [self.asked, self.threshold],
+            [self.asked, self.threshold, self.refine],
             [self.message, self.picture, self.legend],
             show_progress="hidden",
             trigger_mode="always_last",
             **hidden,
         )
         other = self.model.input(
-            self._ask_again, [self.asked, self.threshold, self.model], answer, show_progress_on=self.picture, **hidden
+            self._ask_again,
+            [self.asked, self.threshold, self.model, self.refine],
+            answer,
+            show_progress_on=self.picture,
+            **hidden,
         )
         chains = [shown, other]
         if self.examples:
@@ -192,7 +209,11 @@ class _Page:
             chain.then(None, js=_SHOW_PICTURE, **hidden)
         for chain in [*chains, moved]:
             chain.then(
-                self._write, [self.asked, self.threshold], [self.message, self.files], show_progress="hidden", **hidden
+                self._write,
+                [self.asked, self.threshold, self.refine],
+                [self.message, self.files],
+                show_progress="hidden",
+                **hidden,
             )
         gr.on(
             [self.stages_tab.select, self.explained.input],
@@ -232,12 +253,14 @@ class _Page:
         example = self.examples[event.index]
         return str(example.photo), "\n".join(example.expressions)
 
-    def _find(self, photo: str | None, expressions: str, threshold: float, model: str) -> tuple[Any, ...]:
+    def _find(
+        self, photo: str | None, expressions: str, threshold: float, model: str, refine: RefineName
+    ) -> tuple[Any, ...]:
         """The masks of what is typed; an error leaves no old masks beside it."""
         try:
             if photo is None:
                 raise UserError("there is no photo yet: upload or paste one, or choose an example.")
-            answer = self.service.segment(Path(photo), expressions, threshold, model)
+            answer = self.service.segment(Path(photo), expressions, threshold, model, refine)
         except Exception as error:
             return self._forget(_sentence(error))
         asked = Asked(Path(photo), tuple(prediction.expression for prediction in answer.predictions), model)
@@ -250,28 +273,28 @@ class _Page:
             gr.Tabs(selected=MASKS),
         )
 
-    def _ask_again(self, asked: Asked | None, threshold: float, model: str) -> tuple[Any, ...]:
+    def _ask_again(self, asked: Asked | None, threshold: float, model: str, refine: RefineName) -> tuple[Any, ...]:
         """Another model was chosen: it answers what the one before has answered."""
         if asked is None:
             return (gr.skip(),) * 7
-        return self._find(str(asked.photo), "\n".join(asked.expressions), threshold, model)
+        return self._find(str(asked.photo), "\n".join(asked.expressions), threshold, model, refine)
 
-    def _move(self, asked: Asked | None, threshold: float) -> tuple[Any, ...]:
-        """The slider was moved."""
+    def _move(self, asked: Asked | None, threshold: float, refine: RefineName) -> tuple[Any, ...]:
+        """The slider was moved, or other edges were chosen."""
         if asked is None:
             return gr.skip(), gr.skip(), gr.skip()
         try:
-            return self._show(self._answer(asked, threshold))
+            return self._show(self._answer(asked, threshold, refine))
         except Exception as error:
             return _sentence(error), gr.skip(), gr.skip()
 
-    def _write(self, asked: Asked | None, threshold: float) -> tuple[Any, ...]:
+    def _write(self, asked: Asked | None, threshold: float, refine: RefineName) -> tuple[Any, ...]:
         """The files of what is shown."""
         if asked is None:
             return gr.skip(), gr.skip()
         try:
             with self.service.drawing:
-                files, _ = self.downloads.write(asked.photo, self._answer(asked, threshold))
+                files, _ = self.downloads.write(asked.photo, self._answer(asked, threshold, refine))
         except Exception as error:
             return _sentence(error), gr.File(None, visible=False)
         return gr.skip(), gr.File([str(file) for file in files], visible=True)
@@ -289,8 +312,8 @@ class _Page:
         pictures = [gr.Image(stage.picture, alt_text=texts.capitalised(stage.description)) for stage in stages]
         return texts.note(f"How the model reads “{chosen}”, stage by stage."), *pictures
 
-    def _answer(self, asked: Asked, threshold: float) -> Answer:
-        return self.service.segment(asked.photo, "\n".join(asked.expressions), threshold, asked.model)
+    def _answer(self, asked: Asked, threshold: float, refine: RefineName) -> Answer:
+        return self.service.segment(asked.photo, "\n".join(asked.expressions), threshold, asked.model, refine)
 
     def _show(self, answer: Answer) -> tuple[Any, ...]:
         """Message, picture and legend of an answer."""

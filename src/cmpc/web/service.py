@@ -21,6 +21,7 @@ from cmpc.arguments import to_threshold
 from cmpc.data.images import image_size, read_image
 from cmpc.engines.memory import give_back_unused_memory
 from cmpc.errors import UserError
+from cmpc.refining.refine import RefineName, check_refinement
 from cmpc.segmenter import EncodedImage, Segmenter
 from cmpc.web.cache import Cache, bytes_of
 from cmpc.web.limits import Deadline, Limits, WaitingLine
@@ -108,7 +109,14 @@ class Service:
             self._seen(photo, name, self.models.load(name))
         return photo.pixels.shape[0], photo.pixels.shape[1]
 
-    def segment(self, file: Path, text: str, threshold: float = 0.5, model: str | None = None) -> Answer:
+    def segment(
+        self,
+        file: Path,
+        text: str,
+        threshold: float = 0.5,
+        model: str | None = None,
+        refine: RefineName = "none",
+    ) -> Answer:
         """The masks of expressions about a photo.
 
         Args:
@@ -116,11 +124,13 @@ class Service:
             text: expressions, one a line.
             threshold: pixels at least this likely form the mask, 0..1.
             model: name of the model; the first one by default.
+            refine: draws the masks' edges to those of the photo, as ``Prediction.refined``.
 
         Raises:
-            UserError: one of the limits is reached, the file is no photo, there is no such model, an expression holds
-                no word, or the threshold lies outside 0..1.
+            UserError: one of the limits is reached, the file is no photo, there is no such model or refinement, an
+                expression holds no word, or the threshold lies outside 0..1.
         """
+        check_refinement(refine)
         expressions, name = self.limits.split(text), self.models.name(model)
         threshold = to_threshold(threshold)
         deadline, data = Deadline(self.limits.seconds), self._read(file)
@@ -128,9 +138,11 @@ class Service:
         if answer is None:
             with self._turn(deadline):
                 answer = self._compute(self._photo(data), expressions, name, deadline)
-        return Answer(
-            answer.pixels, [dataclasses.replace(prediction, threshold=threshold) for prediction in answer.predictions]
-        )
+        predictions = [dataclasses.replace(prediction, threshold=threshold) for prediction in answer.predictions]
+        if refine != "none":
+            with self._line.turn(deadline):
+                predictions = [prediction.refined(answer.pixels, refine) for prediction in predictions]
+        return Answer(answer.pixels, predictions)
 
     def explain(
         self, file: Path, expression: str, threshold: float = 0.5, model: str | None = None

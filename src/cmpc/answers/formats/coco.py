@@ -1,0 +1,70 @@
+"""COCO: results for evaluation, and a dataset for training and for labelling tools.
+
+The formats are those of https://cocodataset.org/#format-data and https://cocodataset.org/#format-results. Each
+expression is a category; a mask without a pixel has no annotation and no result, though its photo is listed.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from cmpc.answers.formats.results_format import AnsweredPhoto, holes_filled, write_json
+
+RESULTS, DATASET = "coco_results.json", "coco_dataset.json"
+
+
+class CocoFormat:
+    """``coco_results.json`` (run lengths with scores) and ``coco_dataset.json``."""
+
+    def __init__(self, out: Path, expressions: Sequence[str], *, polygons: bool = False) -> None:
+        """
+        Args:
+            out: folder for the files.
+            expressions: the categories, in the order of their ids from 1.
+            polygons: whether the dataset's masks are polygons in the place of run lengths.
+        """
+        self.out = out
+        self.categories = {expression: number for number, expression in enumerate(expressions, start=1)}
+        self.polygons = polygons
+
+    def write(self, answered: AnsweredPhoto) -> list[str]:
+        """As ``ResultsFormat``: the files are written at the end."""
+        if not self.polygons:
+            return []
+        return holes_filled(answered.predictions, "COCO's polygons", "leaving out --polygons")
+
+    def finish(self, records: Sequence[dict[str, Any]]) -> None:
+        """As ``ResultsFormat``."""
+        images, annotations, results = [], [], []
+        names = _file_names([record["photo"] for record in records])
+        for image_id, (record, name) in enumerate(zip(records, names, strict=True), start=1):
+            images.append({"id": image_id, "file_name": name, "height": record["height"], "width": record["width"]})
+            for prediction in record["predictions"]:
+                if prediction["box"] is None:
+                    continue
+                found = {
+                    "image_id": image_id,
+                    "category_id": self.categories[prediction["expression"]],
+                    "bbox": prediction["box"],
+                }
+                results.append({**found, "segmentation": prediction["rle"], "score": prediction["score"]})
+                segmentation = prediction["polygons"] if self.polygons else prediction["rle"]
+                area = prediction["area"]
+                annotations.append(
+                    {"id": len(results), **found, "segmentation": segmentation, "area": area, "iscrowd": 0}
+                )
+        categories = [{"id": number, "name": expression} for expression, number in self.categories.items()]
+        write_json(self.out / DATASET, {"images": images, "annotations": annotations, "categories": categories})
+        write_json(self.out / RESULTS, results)
+
+
+def _file_names(photos: Sequence[str]) -> list[str]:
+    """The photos' paths in the folder that holds all of them."""
+    if not photos:
+        return []
+    paths = [Path(photo).absolute() for photo in photos]
+    common = os.path.commonpath([path.parent for path in paths])
+    return [path.relative_to(common).as_posix() for path in paths]

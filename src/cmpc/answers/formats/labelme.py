@@ -1,0 +1,71 @@
+"""Labelme's JSON, one file a photo: outlines that can be moved by hand; masks with holes as labelme's masks.
+
+The format is that of labelme 5, which reads polygons and, since 5.2, shapes of the type ``mask``.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from cmpc.answers.formats.results_format import AnsweredPhoto, write_json
+from cmpc.answers.prediction import Prediction
+
+
+class LabelmeFormat:
+    """``NAME.json`` for each photo, which it points at."""
+
+    def __init__(self, out: Path) -> None:
+        self.out = out
+
+    def write(self, answered: AnsweredPhoto) -> list[str]:
+        """As ``ResultsFormat``."""
+        height, width = answered.pixels.shape[:2]
+        shapes = [
+            shape for number, prediction in enumerate(answered.predictions) for shape in _shapes(prediction, number)
+        ]
+        values = {
+            "version": "5.5.0",
+            "flags": {},
+            "shapes": shapes,
+            "imagePath": Path(os.path.relpath(answered.photo.absolute(), self.out.absolute())).as_posix(),
+            "imageData": None,
+            "imageHeight": height,
+            "imageWidth": width,
+        }
+        write_json(self.out / f"{answered.name}.json", values, indent=2)
+        return []
+
+    def finish(self, records: Sequence[dict[str, Any]]) -> None:
+        """Nothing is about all photos."""
+
+
+def _shapes(prediction: Prediction, group: int) -> list[dict[str, Any]]:
+    about = {
+        "label": prediction.expression,
+        "group_id": group,
+        "description": f"score {prediction.score:.2f}",
+        "flags": {},
+    }
+    if prediction.box is not None and prediction.has_holes:
+        x, y, width, height = prediction.box
+        corners = [[x, y], [x + width - 1, y + height - 1]]
+        inside = prediction.mask[y : y + height, x : x + width]
+        return [{**about, "shape_type": "mask", "points": corners, "mask": _as_base64(inside)}]
+    return [
+        {**about, "shape_type": "polygon", "points": np.reshape(polygon, (-1, 2)).tolist(), "mask": None}
+        for polygon in prediction.to_polygons()
+    ]
+
+
+def _as_base64(mask: np.ndarray) -> str:
+    file = io.BytesIO()
+    Image.fromarray(mask.astype(np.uint8)).save(file, format="PNG")
+    return base64.b64encode(file.getvalue()).decode("ascii")

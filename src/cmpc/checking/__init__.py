@@ -1,0 +1,1 @@
+"""Looks at prepared data as a colleague would, and says what to mend."""

@@ -1,0 +1,1 @@
+"""What other programs load to let a model of ours answer in them, a file each."""

@@ -1,0 +1,1 @@
+"""Sharpens masks: draws their edges to the edges that the photo shows."""

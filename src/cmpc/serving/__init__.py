@@ -1,0 +1,1 @@
+"""A model behind HTTP and MCP, for programs: requests in, masks out."""
