@@ -1,7 +1,7 @@
 """Every command once, on data that take seconds: ``python tests/smoke.py`` in an environment without test tools.
 
 It shows that an environment works at all: the oldest versions that are allowed (``make test-oldest``), another Python.
-With ``--exported FOLDER`` it does without PyTorch: what needs none, and ``segment`` with that export.
+``--without-torch`` leaves out what needs PyTorch; ``--exported FOLDER`` adds ``segment`` with that export.
 """
 
 from __future__ import annotations
@@ -80,10 +80,11 @@ def write_inputs() -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--exported", type=Path, help="export to run in the place of what needs PyTorch")
+    parser.add_argument("--without-torch", action="store_true", help="only what needs no PyTorch")
+    parser.add_argument("--exported", type=Path, help="an export to run")
     parser.add_argument("--exports", action="store_true", help="export too (extra onnx)")
     options = parser.parse_args()
-    commands = [*DATA, *(WITH_TORCH if options.exported is None else ()), *(EXPORTS if options.exports else ())]
+    commands = [*DATA, *(() if options.without_torch else WITH_TORCH), *(EXPORTS if options.exports else ())]
     if options.exported is not None:
         model = str(options.exported.resolve())
         commands.append(["segment", "photo.jpg", "the red box", "--model", model, "--out", "masks"])
