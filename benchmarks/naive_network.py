@@ -287,7 +287,7 @@ class NaiveNetwork(nn.Module):
         if config.network.refinement_channels:
             self.refinement = Refinement(
                 channels=config.network.fusion_channels,
-                detail_channels=config.backbone.stages["c2"][0],
+                detail_channels=config.refined_stages,
                 refined_channels=config.network.refinement_channels,
             )
             self.score = nn.Conv2d(config.network.refinement_channels, 4, 3, padding=1)
@@ -339,7 +339,7 @@ class NaiveNetwork(nn.Module):
         if self.refinement is None:
             scores = self.score(merged)
         else:
-            detail = self.refinement.encode_image(stages["c2"])
+            detail = self.refinement.encode_image(stages)
             merged = self.refinement(merged.flatten(2).mT, detail, (grid[0], grid[1]))
             scores = F.pixel_shuffle(self.score(merged), 2)
         return NaiveOutput(self._upsample(scores, image), side_logits)

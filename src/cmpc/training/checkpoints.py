@@ -78,7 +78,7 @@ class RunFolder:
         if not self.settings.exists():
             if resume:
                 raise UsageError(f"there is no run to resume in {self.path}: leave out --resume to begin one.")
-            if self.path.exists() and any(self.path.iterdir()):
+            if self.path.exists() and any(entry.name not in (*LOGS, TENSORBOARD) for entry in self.path.iterdir()):
                 raise UsageError(f"{self.path} holds other files: give a new folder with --out.")
             return None
         if not resume:
@@ -91,7 +91,9 @@ class RunFolder:
         return settings
 
     def begin(self, settings: dict[str, Any]) -> None:
-        """Writes down what the run is made of; from now on ``--resume`` works."""
+        """Writes down what the run is made of; from now on ``--resume`` works. Logs that an interrupted start has left
+        go."""
+        self.abandon()
         with atomic_file(self.settings) as file:
             file.write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
 
