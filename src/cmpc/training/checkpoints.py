@@ -78,7 +78,7 @@ class RunFolder:
         if not self.settings.exists():
             if resume:
                 raise UsageError(f"there is no run to resume in {self.path}: leave out --resume to begin one.")
-            if self.path.exists() and any(entry.name not in (*LOGS, TENSORBOARD) for entry in self.path.iterdir()):
+            if self.path.exists() and any(map(_is_of_others, self.path.iterdir())):
                 raise UsageError(f"{self.path} holds other files: give a new folder with --out.")
             return None
         if not resume:
@@ -161,6 +161,11 @@ class RunFolder:
                 f"{self.last} is damaged or does not fit the options: begin a new run in another folder."
             ) from None
         return state
+
+
+def _is_of_others(entry: Path) -> bool:
+    """Whether something in a folder without a run is no leftover of a start that was interrupted, and not hidden."""
+    return not entry.name.startswith(".") and entry.name not in (*LOGS, TENSORBOARD)
 
 
 def _parameters(model: nn.Module, heads: nn.Module | None) -> dict[str, nn.Parameter]:
