@@ -101,11 +101,13 @@ def test_linked_folder_receives_the_data(refer: Path, tmp_path: Path) -> None:
     assert (tmp_path / "large disk" / "dataset.json").is_file()
 
 
-@pytest.mark.parametrize("name", ["unc", " "])
-def test_own_data_cannot_pass_for_a_benchmark(tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(("name", "sentence"), [("unc", "the name of a benchmark"), (" ", "--name is empty")])
+def test_own_data_cannot_pass_for_a_benchmark(
+    tmp_path: Path, name: str, sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     out = tmp_path / "out"
     assert main(["prepare", "own", "t.jsonl", "--images", str(tmp_path), "--out", str(out), "--name", name]) == 2
-    assert "the name of a benchmark" in capsys.readouterr().err
+    assert sentence in capsys.readouterr().err
 
 
 def test_libraries_add_nothing_to_the_error_of_a_broken_image(tmp_path: Path) -> None:

@@ -175,11 +175,11 @@ def test_unknown_words_are_warned_about(
         (("PHOTO", ""), 1, "holds no word"),
         (("PHOTO", "?!"), 1, "holds no word"),
         (("PHOTO", "dog", "--model", "PHOTO"), 1, "is not a model folder"),
-        (("PHOTO", "dog", "--model", ""), 2, "the name of the model is empty"),
+        (("PHOTO", "dog", "--model", ""), 2, "--model is empty"),
         (("PHOTO", "dog", "--device", "abacus"), 1, "there is no device 'abacus'"),
         (("PHOTO", "dog", "--device", "meta"), 1, "there is no device 'meta'"),
         (("PHOTO", "dog", "--threshold", "7"), 2, "between 0 and 1"),
-        (("PHOTO", "dog", "--threshold", "nan"), 2, "between 0 and 1"),
+        (("PHOTO", "dog", "--threshold", "nan"), 2, "must be a finite number"),
     ],
 )
 def test_mistakes_are_answered_with_one_sentence(

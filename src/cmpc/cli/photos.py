@@ -154,10 +154,14 @@ def _matching(pattern: str) -> list[Path]:
             f"there is no photo {pattern}: give a file, a folder, a pattern, a table, or a text file with one path a "
             "line."
         )
-    found = [path for path in map(Path, sorted(glob.glob(pattern, recursive=True))) if _is_photo(path)]
+    found = _photos_matching(pattern)
     if not found:
         raise UserError(f"no photo matches the pattern {pattern}.")
     return found
+
+
+def _photos_matching(pattern: str) -> list[Path]:
+    return [path for path in map(Path, sorted(glob.glob(pattern, recursive=True))) if _is_photo(path)]
 
 
 def _listed_photos(path: Path) -> list[Path]:
@@ -172,8 +176,8 @@ def _files_of_line(folder: Path, line: str) -> list[Path]:
     for name in dict.fromkeys((line, line.replace("\\", "/"))):
         if (folder / name).exists():
             return [folder / name]
-        if glob.has_magic(name):
-            return _matching(str(Path(glob.escape(str(folder))) / name))
+        if glob.has_magic(name) and (found := _photos_matching(str(Path(glob.escape(str(folder))) / name))):
+            return found
     return [folder / line]
 
 
