@@ -30,7 +30,7 @@ def prepared(folder: Path, photos: dict[str, bytes], rows: list[dict[str, Any]])
     table = folder / "table.jsonl"
     table.write_text("".join(json.dumps(row) + "\n" for row in rows))
     options = ("--images", str(folder / "photos"), "--out", str(folder / "data"), "--name", "mine", "--licence", "mine")
-    assert main(["prepare", "own", str(table), *options]) == 0
+    assert main(["prepare", "own", str(table), *options, "--exif", "keep"]) == 0
     return folder / "data"
 
 
