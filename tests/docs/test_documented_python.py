@@ -34,7 +34,7 @@ def place(tmp_path: Path, photo: Path, tiny_model_folder: Path) -> Path:
     links = {
         **dict.fromkeys(("MODEL", "models/unc"), tiny_model_folder),
         **dict.fromkeys(("prepared/unc", "blocks"), data),
-        "src": ROOT / "src",
+        **{name: ROOT / name for name in ("src", "examples")},
     }
     for name, target in links.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)

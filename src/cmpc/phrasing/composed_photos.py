@@ -182,7 +182,9 @@ def annotation_entry(one: Annotation, categories: Mapping[str, int], height: int
 
 
 def _link(photo: Path, to: Path) -> None:
-    """The same file under another name where the disk allows it, else a copy."""
+    """The same file under another name where the disk allows it, else a copy; nothing where another split has it."""
+    if to.exists():
+        return
     to.parent.mkdir(parents=True, exist_ok=True)
     try:
         os.link(photo.resolve(), to)
