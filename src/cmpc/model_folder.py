@@ -31,9 +31,10 @@ EXPORTED_FILES = ("image_encoder.*", "comprehension.*", "example.py")
 
 
 def located(model: str | Path) -> Path:
-    """The folder of that name or, where there is none, that of the model that ships under it."""
+    """The folder of that name or, where it holds no model (it may well hold photos), that of the model that ships under
+    it."""
     folder = Path(model)
-    return folder if folder.exists() else SHIPPED_MODELS.get(str(model), folder)
+    return folder if (folder / CONFIG).is_file() else SHIPPED_MODELS.get(str(model), folder)
 
 
 @dataclass(frozen=True)

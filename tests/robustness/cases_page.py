@@ -41,7 +41,7 @@ CASES: list[Case] = [
     Case("expressions", "a word of 900 letters", _segment("b" * 900), 0, "The model does not know"),
     Case("expressions", "no word", _segment("?!"), 1, "holds no word: say what to look for"),
     Case("thresholds", "no number", _segment("red block", "--threshold", "abc"), 2, "threshold"),
-    Case("thresholds", "nan", _segment("red block", "--threshold", "nan"), 2, "must lie between 0 and 1, got nan"),
+    Case("thresholds", "nan", _segment("red block", "--threshold", "nan"), 2, "must be a finite number, got nan"),
     Case("thresholds", "beyond 1", _segment("red block", "--threshold", "1.5"), 2, "must lie between 0 and 1"),
     Case(
         "thresholds", "below 0 to explain", _explain("red block", "--threshold", "-1"), 2, "between 0 and 1, got -1.0"

@@ -138,12 +138,16 @@ def test_page_serves_both_when_no_model_is_given() -> None:
     assert make_service(Options(model="blocks")).models.names == ["blocks"]
 
 
-def test_names_of_models_that_ship_go_where_folders_go(tmp_path: Path) -> None:
+def test_names_of_models_that_ship_go_where_folders_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos").mkdir()  # people have folders of that name
+    assert located("photos") == SHIPPED_MODELS["photos"]
     here = tmp_path / "blocks"
     shutil.copytree(BLOCKS, here)
+    assert located("blocks") == Path("blocks")
+    here.rename(tmp_path / "elsewhere")
     assert located("blocks") == BLOCKS
-    assert located(here) == here
-    assert located("elsewhere") == Path("elsewhere")
+    assert located("nowhere") == Path("nowhere")
     assert main(["export", "--model", "blocks", "--format", "onnx", "--out", str(tmp_path / "exported")]) == 0
 
 
