@@ -26,11 +26,12 @@ def resume(scenes: Path, run: Path, *extra: str) -> int:
 
 
 def test_it_is_resumed_and_learns_what_it_would_have(scenes: Path, tmp_path: Path, tiny_network: None) -> None:
+    """But for side losses, which were judged at the size of the image then and at a quarter of it now."""
     assert resume(scenes, tmp_path / "run") == 0
     with (BEFORE / "losses.csv").open() as file, (tmp_path / "run" / "training.csv").open() as now:
         for expected, row in zip(csv.DictReader(file), csv.DictReader(now), strict=True):
             assert {name: float(row[name]) for name in expected} == pytest.approx(
-                {name: float(value) for name, value in expected.items()}, rel=2e-3, abs=2e-3
+                {name: float(value) for name, value in expected.items()}, rel=5e-3, abs=2e-3
             )
 
 

@@ -191,16 +191,26 @@ def test_small_backbone_stays_as_it_is_when_asked(scenes: Path, tmp_path: Path, 
 def test_efficientnet_lite_trains_from_weights_of_other_programs(
     scenes: Path, tmp_path: Path, tiny_network: None
 ) -> None:
-    """The weights decide which variant it is and how photos become inputs; all of it learns, at a tenth of the rate."""
+    """The weights decide which variant it is and how photos become inputs; its blocks after stride 8
+    learn at a tenth of the rate, with ``--tune-backbone`` all of it."""
     lite0, run = EfficientnetLite0ModelFile.get_model_file_path(), tmp_path / "run"
     begin = ("--backbone", "efficientnet_lite", "--backbone.variant", "2", "--backbone-weights", lite0)
     assert train(scenes, run, *begin, "--learning-rate", "1e-3") == 0
     config = config_of(run)
     assert config.backbone == EfficientNetLiteConfig(variant=0)
     assert (config.image.size, config.image.channel_order, config.image.mean[0]) == (64, "RGB", 127.0)
-    before = torch.load(lite0, weights_only=True)["_conv_stem.weight"]
-    after = load_file(run / "last" / "model.safetensors")["backbone.conv_stem.weight"]
-    assert 0 < float((after - before).abs().max()) < 5e-4  # two steps
+    assert train(scenes, tmp_path / "tuned", *begin, "--learning-rate", "1e-3", "--tune-backbone") == 0
+    given = torch.load(lite0, weights_only=True)
+    names = {
+        "_conv_stem.weight": "conv_stem.weight",
+        "_blocks.15._project_conv.weight": "blocks.15.conv_project.weight",
+    }
+    for out, learning in ((run, (False, True)), (tmp_path / "tuned", (True, True))):
+        after = load_file(out / "last" / "model.safetensors")
+        for (before, name), learns in zip(names.items(), learning, strict=True):
+            change = float((after[f"backbone.{name}"] - given[before]).abs().max())
+            assert change < 5e-4  # two steps
+            assert (change > 0) == learns, name
     photo = next((scenes.parent / "photos").iterdir())
     model = ("--model", str(run / "last"))
     assert main(["segment", str(photo), "red box", *model, "--out", str(tmp_path / "masks")]) == 0
