@@ -46,6 +46,8 @@ class Work:
     """The command, which writes the folder ``out``."""
     completing: tuple[str, ...] = ()
     """What is added to complete it after a kill."""
+    starts_threads: bool = False
+    """Whether it starts threads of a runtime, after which forks of the same process would hang."""
     only_new: bool = False
     """Whether it refuses a folder that is there."""
     resumes: bool = False
@@ -89,7 +91,9 @@ WORKS = {
         resumes=True,
     ),
     "blocks": Work(lambda folder: None, ("blocks", "--images", "2", "--size", "64", "--workers", "1", "--out", "out")),
-    "export": Work(_scenes_and_model, ("export", "--model", "model", "--out", "out"), only_new=True),
+    "export": Work(
+        _scenes_and_model, ("export", "--model", "model", "--out", "out"), only_new=True, starts_threads=True
+    ),
 }
 
 
@@ -111,7 +115,8 @@ def kill_again_and_again(name: str, moments: int, renamings: int | None = None, 
         sound.mkdir()
         work.prepare(sound)
         old = tree(sound / "out")
-        _import(_copy(sound, Path(place) / "import"), work)
+        if not work.starts_threads:
+            _import(_copy(sound, Path(place) / "import"), work)
         whole = _copy(sound, Path(place) / "whole")
         began = time.monotonic()
         _run(whole, work.arguments)
