@@ -61,13 +61,13 @@ def test_supervision_reads_the_coco_dataset(photos: Path, segment: Segment, tmp_
             np.testing.assert_array_equal(mask, MASKS[name])
 
 
-def test_coco_polygons_fill_holes_and_say_so(
+def test_coco_polygons_lead_to_holes_and_say_so(
     photos: Path, segment: Segment, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     options = ("--format", "coco", "--polygons", "--out", tmp_path / "out")
     assert segment(photos, "man", "frisbee", "dog", *options) == 0
     error = capsys.readouterr().err
-    assert "COCO's polygons hold no holes: those in the mask of 'man' are filled" in error
+    assert "COCO's polygons hold no holes: those in the mask of 'man' are reached by a line without area" in error
     assert "frisbee' are filled" not in error
     read = COCO(tmp_path / "out/coco_dataset.json")
     for annotation in read.anns.values():

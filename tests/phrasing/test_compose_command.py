@@ -112,3 +112,16 @@ def test_bad_input_is_answered_with_a_sentence_and_nothing_is_written(
     assert compose(data, tmp_path / "out", *more) == status
     assert sentence in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_nothing_but_earlier_scenes_is_replaced(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = write(tmp_path / "data", DOGS)
+    for out in (data, data / "photos"):
+        assert compose(data, out) == 1
+        assert "the photos lie in it" in capsys.readouterr().err
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/notes.txt").write_text("mine")
+    assert compose(data, tmp_path / "mine") == 1
+    assert "holds other files (such as notes.txt)" in capsys.readouterr().err
+    assert (tmp_path / "mine/notes.txt").read_text() == "mine"
+    assert compose(data, tmp_path / "out") == compose(data, tmp_path / "out") == 0

@@ -35,12 +35,11 @@ def run(options: Options) -> None:
     for name in ("scenes", "seed", "workers"):
         if getattr(options, name) < 0:
             raise UsageError(f"--{name} must not be negative, got {getattr(options, name)}.")
-    if options.out.resolve() == options.images.resolve():
-        raise UsageError(f"--out {options.out} is the folder of the photos: give another one.")
     from cmpc.cli.progress import progress_bar
-    from cmpc.phrasing.composed_photos import compose
+    from cmpc.phrasing.composed_photos import check_output_folder, compose
     from cmpc.processes import usable_cores
 
+    check_output_folder(options.out, options.images)
     with progress_bar() as progress:
         task = progress.add_task("composing", total=options.scenes)
         made = compose(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
@@ -89,6 +90,23 @@ def compose(
             (folder / INSTANCES.format(split=split)).write_text(text, encoding="utf-8")
     things = sum(len(table.annotations) for table in tables.values())
     return Composed(sum(map(len, splits.values())), scenes, things)
+
+
+def check_output_folder(out: Path, images: Path) -> None:
+    """Refuses a place where writing scenes would destroy something else.
+
+    Raises:
+        UserError: ``out`` is a file, the current folder, that of the photos or one above it, or holds other files.
+    """
+    place = out.resolve()
+    if place == Path.cwd() or images.resolve().is_relative_to(place):
+        raise UserError(f"{out} is the current folder, or the photos lie in it: give a new folder with --out.")
+    if out.exists() and not out.is_dir():
+        raise UserError(f"{out} is a file: give a new folder with --out.")
+    own = re.compile(rf"{IMAGES}|{INSTANCES.format(split='.+')}")
+    foreign = sorted(entry.name for entry in out.iterdir() if not own.fullmatch(entry.name)) if out.is_dir() else []
+    if foreign:
+        raise UserError(f"{out} holds other files (such as {foreign[0]}): give a new folder with --out.")
 
 
 class _Table:

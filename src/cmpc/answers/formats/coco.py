@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from cmpc.answers.formats.results_format import AnsweredPhoto, holes_filled, write_json
+from cmpc.answers.formats.results_format import AnsweredPhoto, holes_bridged, write_json
 
 RESULTS, DATASET = "coco_results.json", "coco_dataset.json"
 
@@ -34,7 +34,7 @@ class CocoFormat:
         """As ``ResultsFormat``: the files are written at the end."""
         if not self.polygons:
             return []
-        return holes_filled(answered.predictions, "COCO's polygons", "leaving out --polygons")
+        return holes_bridged(answered.predictions, "COCO's polygons", "leaving out --polygons")
 
     def finish(self, records: Sequence[dict[str, Any]]) -> None:
         """As ``ResultsFormat``."""

@@ -74,10 +74,14 @@ def write_json(path: Path, values: object, *, indent: int | None = None) -> None
         file.write_text(json.dumps(values, ensure_ascii=False, indent=indent) + "\n", encoding="utf-8")
 
 
-def holes_filled(predictions: Sequence[Prediction], of_what: str, instead: str) -> list[str]:
+def holes_bridged(predictions: Sequence[Prediction], of_what: str, instead: str) -> list[str]:
     """The sentence about masks with holes for a format of outlines; none where no mask has one."""
     names = [repr(prediction.expression) for prediction in predictions if replace(prediction).has_holes]
     if not names:
         return []
     masks = "mask of" if len(names) == 1 else "masks of"
-    return [f"{of_what} hold no holes: those in the {masks} {', '.join(names)} are filled; {instead} keeps them."]
+    return [
+        f"{of_what} hold no holes: those in the {masks} "
+        f"{', '.join(names)} are reached by a line without area; for programs "
+        f"that fill them, {instead} keeps them."
+    ]

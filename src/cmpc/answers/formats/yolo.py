@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from cmpc.answers.formats.results_format import AnsweredPhoto, holes_filled
+from cmpc.answers.formats.results_format import AnsweredPhoto, holes_bridged
 from cmpc.files import atomic_file
 
 
@@ -37,7 +37,7 @@ class YOLOFormat:
                 lines.append(f"{self.classes[prediction.expression]} {numbers}\n")
         with atomic_file(self.out / "labels" / f"{answered.name}.txt") as file:
             file.write_text("".join(lines), encoding="utf-8")
-        return holes_filled(answered.predictions, "YOLO's outlines", "--format coco")
+        return holes_bridged(answered.predictions, "YOLO's outlines", "--format coco")
 
     def finish(self, records: Sequence[dict[str, Any]]) -> None:
         """As ``ResultsFormat``."""
