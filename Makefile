@@ -51,7 +51,7 @@ bench: install
 
 weights: install
 	$(BIN)/python examples/train_blocks_model.py --work runs/shipped --out src/cmpc/weights/blocks \
-	    --examples src/cmpc/weights/examples
+	    --examples src/cmpc/weights/examples/blocks
 
 docs: install
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[docs]"
