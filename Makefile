@@ -13,7 +13,7 @@ help:
 	@echo "make lint   ruff, mypy and the order of imports"
 	@echo "make audit  ask PyPI which installed versions have known weaknesses"
 	@echo "make bench  measure speed and memory; renews docs/performance.md"
-	@echo "make weights  train the model that ships, from nothing (hours)"
+	@echo "make weights  train the model of Blocks that ships, from nothing (hours)"
 	@echo "make docs   build the documentation into site/"
 
 $(VENV)/.installed: pyproject.toml constraints.txt

@@ -91,6 +91,7 @@ def test_other_splits_are_taken_over_without_new_scenes_and_expressions_can_be_m
         ({}, ("--scenes", "-1"), 2, "--scenes must not be negative"),
         ({"missing": True}, (), 1, "photos that are missing"),
         ({"empty": True}, (), 1, "no annotation with a mask"),
+        ({"shrunk": True}, (), 1, "1.png is 100 x 80 pixels, its annotations 320 x 240"),
     ],
 )
 def test_bad_input_is_answered_with_a_sentence_and_nothing_is_written(
@@ -104,6 +105,8 @@ def test_bad_input_is_answered_with_a_sentence_and_nothing_is_written(
     data = write(tmp_path / "data", DOGS)
     if change.get("missing"):
         (data / "photos/1.png").unlink()
+    if change.get("shrunk"):
+        Image.new("RGB", (100, 80)).save(data / "photos/1.png")
     if change.get("empty"):
         content = json.loads((data / "instances.json").read_text())
         for one in content["annotations"]:

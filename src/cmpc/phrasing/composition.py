@@ -17,6 +17,7 @@ import numpy as np
 
 from cmpc.data.images import read_image
 from cmpc.data.masks import box_of, decode_mask, encode_mask
+from cmpc.errors import UserError
 from cmpc.phrasing.annotations import AnnotatedPhoto, Annotation
 from cmpc.phrasing.things import Annotated
 
@@ -126,11 +127,11 @@ class SceneComposer:
         """The scene of that number.
 
         Raises:
-            UserError: a photo is missing or damaged.
+            UserError: a photo is missing, damaged or of another size than its annotations.
         """
         random = Random(f"{self.seed} {number}")
         photo = random.choices(*self._bases)[0]
-        pixels = read_image(self.images / photo.file)
+        pixels = self._pixels(photo)
         layers = [_layer(one, photo) for one in photo.annotations]
         if random.random() < CROPPED:
             pixels, layers = _cropped(pixels, layers, random)
@@ -198,7 +199,16 @@ class SceneComposer:
         mask = decode_mask(one.rle, photo.height, photo.width)
         x, y, width, height = _box(mask)
         part = slice(y, y + height), slice(x, x + width)
-        return read_image(self.images / photo.file)[part], mask[part]
+        return self._pixels(photo)[part], mask[part]
+
+    def _pixels(self, photo: AnnotatedPhoto) -> np.ndarray:
+        pixels = read_image(self.images / photo.file)
+        if pixels.shape[:2] != (photo.height, photo.width):
+            raise UserError(
+                f"{photo.file} is {pixels.shape[1]} x {pixels.shape[0]} pixels, its annotations {photo.width} x "
+                f"{photo.height}: give the photos that the annotations were made for."
+            )
+        return pixels
 
 
 def _layer(one: Annotation, photo: AnnotatedPhoto) -> _Layer:
