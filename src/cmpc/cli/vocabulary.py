@@ -6,7 +6,7 @@ program's (--file), which is checked and copied. With --glove, a matrix of embed
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,6 +33,8 @@ class Options:
     common_words: int = 0
     """Also take so many words from the beginning of the GloVe text, which has the commonest first: a model then knows
     words that no training expression says, by their likeness to those that some do."""
+    kind_words: bool = False
+    """Also take the words that cmpc phrase has for kinds of things, whether or not these data show such things."""
     embeddings_out: Path | None = None
     """File to write the embeddings to (.npy, one row a word)."""
     seed: int = 0
@@ -50,7 +52,13 @@ def run(options: Options) -> None:
     else:
         vocabulary = _collect(options.data, options.splits, options.minimum_count)
     if options.common_words and options.glove is not None:
-        vocabulary = _with_common_words(vocabulary, options.glove, options.common_words)
+        from cmpc.interop.embeddings import first_words
+
+        vocabulary = _with_words(vocabulary, first_words(options.glove, options.common_words))
+    if options.kind_words:
+        from cmpc.phrasing.kinds import all_words
+
+        vocabulary = _with_words(vocabulary, all_words())
     repeated = len(vocabulary) - len(vocabulary.ids)
     note = f" ({repeated} lines repeat a separator: its last line counts)" if repeated else ""
     embeddings = None if options.glove is None else _read_embeddings(vocabulary, options.glove, options.seed)
@@ -79,6 +87,8 @@ def _check(options: Options) -> None:
         raise UsageError("the name given with --embeddings-out must end in .npy.")
     if options.common_words < 0 or (options.common_words and options.glove is None):
         raise UsageError("--common-words is a number of words of the file that --glove gives.")
+    if options.kind_words and options.file is not None:
+        raise UsageError("--kind-words adds to the words of --data and means nothing with --file.")
     if options.minimum_count < 1:
         raise UsageError("--minimum-count must be at least 1.")
     if options.seed < 0:
@@ -108,12 +118,11 @@ def _collect(folders: Sequence[Path], splits: Sequence[str], minimum_count: int)
     return vocabulary
 
 
-def _with_common_words(vocabulary: Vocabulary, glove: Path, count: int) -> Vocabulary:
+def _with_words(vocabulary: Vocabulary, words: Iterable[str]) -> Vocabulary:
     from cmpc.data.vocabulary import Vocabulary
-    from cmpc.interop.embeddings import first_words
 
     known = set(vocabulary.words)
-    return Vocabulary((*vocabulary.words, *(word for word in first_words(glove, count) if word not in known)))
+    return Vocabulary((*vocabulary.words, *(word for word in words if word not in known)))
 
 
 def _read_embeddings(vocabulary: Vocabulary, glove: Path, seed: int) -> WordEmbeddings:

@@ -392,7 +392,7 @@ GROUNDED = with_network(SMALL, GroundedConfig, second_look=True, selection=True)
 
 PHOTOS = dataclasses.replace(
     GROUNDED,
-    image=dataclasses.replace(GROUNDED.image, size=288, **EfficientNetLiteConfig().image_conventions),
+    image=dataclasses.replace(GROUNDED.image, size=352, **EfficientNetLiteConfig().image_conventions),
     backbone=EfficientNetLiteConfig(variant=2),
     text=LSTMConfig(embedding_channels=100, word_channels=192, both_directions=True, splitting="plain"),
 ).changed(
@@ -400,7 +400,7 @@ PHOTOS = dataclasses.replace(
         "multimodal_channels": 160,
         "fusion_channels": 96,
         "refinement_channels": 32,
-        "refinement_stride": 8,
+        "refinement_stride": 4,
         "grid_level": "c4",
         "exchange_rounds": 1,
         "conv_lstm": False,

@@ -279,6 +279,13 @@ def noun(concept: str) -> Noun:
     return Noun((concept,), (_PLURALS_OF_CLASSES.get(concept) or regular_plural(concept),))
 
 
+def all_words() -> list[str]:
+    """The words of all names and plurals of kinds and classes, in the order of the alphabet."""
+    nouns = [noun(concept) for concept in (*_NOUNS, *CLASSES, WOMAN)]
+    names = [name for one in nouns for name in (*one.names, *one.plurals)]
+    return sorted({word for name in names for word in re.findall(r"[a-z]+", name)})
+
+
 @cache
 def classes_of(kind: str) -> tuple[str, ...]:
     """The classes that a kind surely belongs to."""

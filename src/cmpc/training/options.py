@@ -93,6 +93,9 @@ class TrainingOptions:
     """Most expressions that are asked of an image in a step (modern: 4, paper: 1)."""
     learning_rate: float | None = None
     """Highest learning rate (modern: 1.5e-3, paper: 2.5e-4)."""
+    embeddings_scale: float | None = None
+    """Factor of the learning rate for the word embeddings (modern); by default 0.02 where --embeddings gives them, so
+    that words which no expression says stay comparable, else 1."""
     augmentation: bool | None = None
     """Mirror (with the words), scale and recolour the photos at random; by default as the recipe says (modern: yes,
     paper: no)."""
@@ -181,6 +184,8 @@ def _check(options: TrainingOptions) -> None:
         value = getattr(options, name)
         if value is not None and not value > 0:
             raise UsageError(f"{flag(name)} must be positive, got {value}.")
+    if options.embeddings_scale is not None and not 0 <= options.embeddings_scale <= 1:
+        raise UsageError(f"--embeddings-scale must be from 0 to 1, got {options.embeddings_scale}.")
     for name in ("save_every", "log_every", "nodes"):
         if not getattr(options, name) > 0:
             raise UsageError(f"{flag(name)} must be positive, got {getattr(options, name)}.")

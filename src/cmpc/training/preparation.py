@@ -160,9 +160,15 @@ def _recipe(
         modern_optimizer(
             model,
             learning_rate=rate,
-            embeddings_scale=GIVEN_EMBEDDINGS_SCALE if options.embeddings is not None else 1.0,
+            embeddings_scale=_embeddings_scale(options),
         ),
     )
+
+
+def _embeddings_scale(options: TrainingOptions) -> float:
+    if options.embeddings_scale is not None:
+        return options.embeddings_scale
+    return GIVEN_EMBEDDINGS_SCALE if options.embeddings is not None else 1.0
 
 
 def _objective(options: TrainingOptions, model: ReferringNetwork, loss: Loss, fabric: Fabric) -> Objective:
