@@ -40,6 +40,11 @@ class Options:
     """Under what terms the data may be used, kept in dataset.json."""
     per_object: int = 5
     """Expressions for each object; fewer where not so many can be said."""
+    several_per_photo: int = 0
+    """Most expressions for each photo that fit several of its objects: "both dogs"."""
+    absent_per_photo: int = 0
+    """Most expressions for each photo that fit nothing in it, for networks that tell so (preset photos). Only of kinds
+    of which the photo's annotation says that all are there."""
     seed: int = 0
     """Another seed gives other expressions."""
     quality: tuple[Literal["exact", "teacher", "split", "rough"], ...] = ("exact",)
@@ -80,7 +85,14 @@ def run(options: Options) -> None:
             progress.update(reading, visible=False)
             return progress.track(items, total=total, description=what)
 
-        settings = PhraseSettings(options.per_object, options.seed, options.quality, options.smallest)
+        settings = PhraseSettings(
+            options.per_object,
+            options.seed,
+            options.quality,
+            options.smallest,
+            options.several_per_photo,
+            options.absent_per_photo,
+        )
         phrases = make_phrases(
             files, options.images, settings, skip_broken=options.skip_broken, exif=options.exif, track=track
         )
@@ -115,6 +127,9 @@ def _files(options: Options) -> dict[str, Path]:
         raise UsageError(f"--name {options.name!r} is empty or the name of a benchmark: choose another.")
     if options.per_object < 1:
         raise UsageError(f"--per-object is a number from 1, not {options.per_object}.")
+    for name in ("several_per_photo", "absent_per_photo"):
+        if getattr(options, name) < 0:
+            raise UsageError(f"--{name.replace('_', '-')} must not be negative, got {getattr(options, name)}.")
     if not 0 <= options.smallest < 1:
         raise UsageError(f"--smallest is a share from 0 to 1, not {options.smallest:g}.")
     if not options.quality:

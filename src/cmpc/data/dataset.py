@@ -89,7 +89,7 @@ class Batch(NamedTuple):
     image_index: Tensor
     """The image of each expression, int64, (E,)."""
     masks: Tensor
-    """What each expression refers to, bool, (E, S, S)."""
+    """What each expression refers to, bool, (E, S, S); without a pixel inside where it refers to nothing."""
     word_types: Tensor | None
     """Position in ``WORD_TYPES`` or ``NO_TYPE``, int64, (E, N); None when the dataset has no types."""
     step_expressions: int
@@ -200,8 +200,8 @@ class ReferringImages(Dataset[TrainingSample]):
             random = random_generator(self.seed, visit.epoch, visit.image + 1, visit.part + 1)
             window = None
             if self.augmentation.zoom:
-                boxes = np.array([row.box for row in objects])
-                window = self.augmentation.window(height, width, boxes, random)
+                boxes = [row.box for row in objects if not row.is_empty] or [(0.0, 0.0, width, height)]
+                window = self.augmentation.window(height, width, np.array(boxes), random)
             mirrored = self.augmentation.mirrored(expressions, random)
             expressions = expressions if mirrored is None else mirrored
             view = PhotoView(window, mirrored is not None, self.augmentation.draw_colours(random))

@@ -26,9 +26,9 @@ from cmpc.errors import UsageError, UserError
 from cmpc.files import atomic_folder
 from cmpc.reading import read_file
 
-SCHEMA_VERSION = 3
-"""Of what is written. Version 1, whose tables call ``rle`` the ``mask``, and 2, which has no turned images, are read
-too."""
+SCHEMA_VERSION = 4
+"""Of what is written. Version 1, whose tables call ``rle`` the ``mask``, 2, which has no turned images, and 3, in which
+each row is one object, are read too."""
 ROWS_PER_GROUP = 2_000
 ROWS_PER_FILE = 50_000
 
@@ -46,12 +46,16 @@ class GroundedWords:
     """Positions of the words among the tokens of the expression."""
 
 
+NO_BOX = (0.0, 0.0, 0.0, 0.0)
+"""The box where nothing is referred to."""
+
+
 @dataclass(frozen=True, slots=True)
 class ReferredObject:
-    """One row of the table: an object in an image with all the expressions that refer to it."""
+    """One row of the table: an object in an image, several together, or none, with all expressions that refer to it."""
 
     ref_id: str
-    """Name of the object, unique in its split."""
+    """Name of the object or the group, unique in its split."""
     image_id: str
     """Name of the image in its benchmark."""
     image: str
@@ -61,9 +65,10 @@ class ReferredObject:
     width: int
     """Width of the image and of the mask in pixels."""
     rle: str
-    """Mask as COCO's compressed run lengths (ASCII), size (height, width)."""
+    """Mask as COCO's compressed run lengths (ASCII), size (height, width): of several objects their union, of none
+    without a pixel inside."""
     box: tuple[float, float, float, float]
-    """Smallest box around the mask: x and y of the upper left corner, width, height, in pixels."""
+    """Smallest box around the mask: x and y of the upper left corner, width, height, in pixels; ``NO_BOX`` of none."""
     category: str
     """Name of the object's category, empty where unknown."""
     expressions: tuple[str, ...]
@@ -74,6 +79,13 @@ class ReferredObject:
     """For each expression, the type of each token, one of ``WORD_TYPES``; empty where not given."""
     grounding: tuple[tuple[GroundedWords, ...], ...] = ()
     """For each expression, what its words speak about, where that is known; empty where not given."""
+    instances: tuple[str, ...] = ()
+    """Of several objects, the mask of each, as ``rle``; empty of one or none."""
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether the expressions refer to nothing in the image."""
+        return self.box == NO_BOX
 
     def decode_mask(self) -> np.ndarray:
         """The mask as bool (height, width), True inside the object.
@@ -326,6 +338,7 @@ def _write_table(path: Path, rows: Sequence[ReferredObject]) -> None:
     types |= {"expressions": texts, "groups": texts, "word_types": pa.list_(texts)}
     grounded = pa.struct([("rle", pa.string()), ("words", pa.list_(pa.int16()))])
     types["grounding"] = pa.list_(pa.list_(grounded))
+    types["instances"] = texts
     schema = pa.schema([(name, types.get(name, pa.string())) for name in _COLUMNS])
     columns = {name: [getattr(row, name) for row in rows] for name in _COLUMNS}
     columns["grounding"] = [[list(map(dataclasses.asdict, words)) for words in row.grounding] for row in rows]
@@ -350,7 +363,8 @@ def _read_table(path: Path, version: int) -> list[ReferredObject]:
 def _row(values: dict[str, Any], rle: str) -> ReferredObject:
     """The row of a table in which the run lengths are called ``rle``."""
     values["rle"] = values.pop(rle)
-    for name in ("box", "expressions", "groups"):
+    values.setdefault("instances", ())  # tables before version 4 have no such column
+    for name in ("box", "expressions", "groups", "instances"):
         values[name] = tuple(values[name])
     values["word_types"] = tuple(tuple(types) for types in values["word_types"])
     values["grounding"] = tuple(  # some tables of version 1 have no such column

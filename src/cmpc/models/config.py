@@ -191,6 +191,8 @@ class NetworkConfig:
     scores twice as fine as the finest of these; 0: none, as published."""
     refinement_stride: Literal[4, 8] = 4
     """Stride of the finest of these features."""
+    presence_channels: Annotated[int, Between(0, 65_536)] = 0
+    """Hidden size of what tells whether anything in the image fits the expression; 0: nothing tells, as published."""
     upsampling: Literal["tensorflow", "bilinear"] = "tensorflow"
     """How logits reach the size of the input: TensorFlow's legacy bilinear, or PyTorch's."""
 
@@ -401,6 +403,7 @@ PHOTOS = dataclasses.replace(
         "fusion_channels": 96,
         "refinement_channels": 32,
         "refinement_stride": 4,
+        "presence_channels": 96,
         "grid_level": "c4",
         "exchange_rounds": 1,
         "conv_lstm": False,

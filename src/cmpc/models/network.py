@@ -19,6 +19,7 @@ from cmpc.models.grid import cell_positions, upsample
 from cmpc.models.paper.conv_lstm import ConvLSTM
 from cmpc.models.paper.relation_reasoning import Reasoning
 from cmpc.models.paper.word_types import ExpressionFeatures
+from cmpc.models.presence import Presence
 from cmpc.models.refinement import Refinement
 from cmpc.models.text.lstm import LSTMEncoder
 
@@ -92,6 +93,8 @@ class Decoded:
 
     scores: Tensor
     """Before up-sampling: (E, h, w). ``pred`` of the original."""
+    presence: Tensor | None
+    """Logit of whether anything in the image fits, (E,); None for a network that does not tell."""
 
 
 @dataclass(frozen=True)
@@ -108,6 +111,11 @@ class SegmentationOutput:
     """What happened on each level; empty for a network without such stages."""
     grid: tuple[int, int]
     """Rows and columns of the cells."""
+
+    @property
+    def presence(self) -> Tensor | None:
+        """Logit of whether anything in the image fits, (E,); None for a network that does not tell."""
+        return self.decoded.presence
 
     @property
     def word_types(self) -> Tensor:
@@ -134,6 +142,7 @@ class ReferringNetwork(nn.Module):
     conv_lstm: ConvLSTM | None
     refinement: Refinement | None
     score: nn.Conv2d
+    presence: Presence | None
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -231,7 +240,14 @@ class ReferringNetwork(nn.Module):
 
     def decode(self, fused: Tensor, context: Context) -> Decoded:
         """From that map, (E, S, F), to scores: (E, h, w), or (E, 2H', 2W') where there is a refinement."""
-        return Decoded(self.score_map(fused, context))
+        return Decoded(self.score_map(fused, context), self.tell_presence(fused, context))
+
+    def tell_presence(self, fused: Tensor, context: Context) -> Tensor | None:
+        """Whether anything fits, by a map, (E, S, F), and the sentence: logits, (E,)."""
+        if self.presence is None:
+            return None
+        told: Tensor = self.presence(fused, context.expressions.necessary)
+        return told
 
     def score_map(self, fused: Tensor, context: Context) -> Tensor:
         """The scores of a map, (E, S, F), by the last layers."""
@@ -281,7 +297,8 @@ class ReferringNetwork(nn.Module):
         return [part for part in found if part is not None]
 
     def _add_score(self) -> None:
-        """Adds what turns the fused map into scores: the refinement, where there is one, and the last layer.
+        """Adds what turns the fused map into scores: the refinement, where there is one, and the last layer; and what
+        tells from it whether anything fits, where the network is to.
 
         After a refinement the last layer scores 2 x 2 parts of each of its cells (sub-pixel convolution).
         """
@@ -296,6 +313,13 @@ class ReferringNetwork(nn.Module):
             self.score = nn.Conv2d(sizes.refinement_channels, 4, 3, padding=1)
         else:
             self.score = CellScore(sizes.fusion_channels)
+        self.presence = None
+        if sizes.presence_channels:
+            self.presence = Presence(
+                channels=sizes.fusion_channels,
+                sentence_channels=self.config.text.word_channels,
+                hidden_channels=sizes.presence_channels,
+            )
 
     def reset_parameters(self) -> None:
         """Initial values: Xavier-uniform kernels and zero biases as in the original; the backbone by He's rule."""

@@ -12,14 +12,14 @@ import numpy as np
 
 from cmpc.data.image_formats import read_header
 from cmpc.data.images import read_image
-from cmpc.data.masks import decode_mask
-from cmpc.data.schema import GroundedWords, ReferredObject
+from cmpc.data.masks import box_of, decode_mask, encode_mask
+from cmpc.data.schema import NO_BOX, GroundedWords, ReferredObject
 from cmpc.data.sources.collection import Track, existing_files, find_image_folder, no_progress
 from cmpc.data.sources.faults import Faults
 from cmpc.data.sources.upright import Exif, TurnedPhotos
 from cmpc.errors import UserError
 from cmpc.phrasing.annotations import AnnotatedPhoto, Annotation, read_photos
-from cmpc.phrasing.expressions import describe
+from cmpc.phrasing.expressions import describe, describe_absent, describe_several
 from cmpc.phrasing.geometry import Instance, scene_of
 from cmpc.phrasing.meaning import GroundedExpression
 
@@ -38,6 +38,10 @@ class PhraseSettings:
     """Qualities of masks that may be targets; the others count as context only."""
     smallest: float = 0.005
     """Share of the photo from which an object is large enough to be a target."""
+    several: int = 0
+    """Most expressions for each photo that fit several of its objects."""
+    absent: int = 0
+    """Most expressions for each photo that fit nothing in it."""
 
 
 @dataclass
@@ -137,7 +141,8 @@ def _fits(photo: AnnotatedPhoto, found: Phrases) -> bool:
 
 
 def _rows(photo: AnnotatedPhoto, split: str, settings: PhraseSettings, found: Phrases) -> list[ReferredObject]:
-    """The rows of a photo, one for each target of which something can be said."""
+    """The rows of a photo, one for each target of which something can be said, for each group of them, and one for what
+    fits nothing."""
     found.boxes += sum(one.rle is None and one.box is not None and not one.is_crowd for one in photo.annotations)
     masks = [
         None if one.rle is None or one.is_crowd else decode_mask(one.rle, photo.height, photo.width)
@@ -149,7 +154,7 @@ def _rows(photo: AnnotatedPhoto, split: str, settings: PhraseSettings, found: Ph
         for number, (one, mask) in enumerate(zip(photo.annotations, masks, strict=True))
         if mask is not None and one.quality in settings.targets and np.count_nonzero(mask) >= least
     ]
-    if not targets:
+    if not targets and not settings.absent:
         return []
     try:
         turned = photo.file in found.turned.turned
@@ -168,27 +173,41 @@ def _rows(photo: AnnotatedPhoto, split: str, settings: PhraseSettings, found: Ph
         said[expression.target].append(expression)
     found.silent += sum(not expressions for expressions in said.values())
     unions: dict[tuple[int, ...], str | None] = {}
-    return [_row(photo, target, expressions, unions) for target, expressions in said.items() if expressions]
+    rows = [_row(photo, (target,), expressions, unions) for target, expressions in said.items() if expressions]
+    groups: dict[tuple[int, ...], list[GroundedExpression]] = {}
+    for expression in describe_several(scene, rng, wanted=settings.several):
+        if set(expression.targets) <= set(targets):
+            groups.setdefault(expression.targets, []).append(expression)
+    if absent := describe_absent(scene, rng, wanted=settings.absent):
+        groups[()] = absent
+    return rows + [_row(photo, together, expressions, unions) for together, expressions in groups.items()]
 
 
 def _row(
     photo: AnnotatedPhoto,
-    target: int,
+    targets: tuple[int, ...],
     expressions: Sequence[GroundedExpression],
     unions: dict[tuple[int, ...], str | None],
 ) -> ReferredObject:
-    annotation = photo.annotations[target]
-    assert annotation.rle is not None, "targets have masks"
-    assert annotation.box is not None, "targets have boxes"
+    things = [photo.annotations[target] for target in targets]
+    if things:
+        rle = _union(things, photo)
+        assert rle is not None, "targets have masks"
+        names, box = [str(one.id) for one in things], box_of(rle, photo.height, photo.width)
+    else:
+        rle = encode_mask(np.zeros((photo.height, photo.width), bool))
+        names, box = [f"none in {photo.id}"], NO_BOX
+    found = {one.kind for one in things}
     return ReferredObject(
-        ref_id=str(annotation.id),
+        ref_id=" and ".join(names),
         image_id=photo.id,
         image=photo.file,
         height=photo.height,
         width=photo.width,
-        rle=annotation.rle,
-        box=annotation.box,
-        category=annotation.kind,
+        rle=rle,
+        box=box,
+        category=found.pop() if len(found) == 1 else "",
+        instances=tuple(one.rle or "" for one in things) if len(things) > 1 else (),
         expressions=tuple(one.text for one in expressions),
         groups=tuple(one.family for one in expressions),
         word_types=tuple(one.word_types for one in expressions),

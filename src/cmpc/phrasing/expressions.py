@@ -8,10 +8,13 @@ from random import Random
 from typing import TypeVar
 
 from cmpc.phrasing import kinds
+from cmpc.phrasing.colours import COLOUR_NAMES
 from cmpc.phrasing.grammar import Realiser, expression_of
 from cmpc.phrasing.meaning import (
-    FAMILIES,
+    ABSENT,
+    OF_ONE,
     PLACES,
+    SEVERAL,
     Description,
     GroundedExpression,
     IsNot,
@@ -45,6 +48,11 @@ _SIZES = ("largest", "smallest")
 _BESIDE = ("left", "right", "next to", "above", "below")
 """Relations without contact: the other thing should not be much smaller."""
 _DENIED = ("on", "riding", "with", "next to", "behind", "front", "left", "right")
+_PLURAL = ("left", "right", "next to", "front", "behind", "above", "below", "on", "under")
+"""Relations by which several things, or none, are told."""
+_MISSING_KIND = 0.5
+"""How often an expression that fits nothing names a kind that is not there; the others name one that is there, but not
+so."""
 _CHOICES = ("left", "right", "front", "back", "top", "bottom", "middle")
 
 
@@ -62,6 +70,29 @@ def describe(
     describer = _Describer(scene, rng)
     numbers = range(len(scene.things)) if targets is None else targets
     return [expression for target in numbers for expression in describer.expressions(target, wanted)]
+
+
+def describe_several(scene: PhotoScene, rng: Random, *, wanted: int) -> list[GroundedExpression]:
+    """Expressions that each fit several things of a scene and clearly no other: "both dogs", "the cups on the table".
+
+    Args:
+        scene: what is known of the photo.
+        rng: draws what is said, and how.
+        wanted: most expressions; fewer where not so many can be said.
+    """
+    return _Describer(scene, rng).of_several(wanted)
+
+
+def describe_absent(scene: PhotoScene, rng: Random, *, wanted: int) -> list[GroundedExpression]:
+    """Expressions that clearly fit nothing of a scene: of a kind that is not there, or of one that is, but in no such
+    colour or place. Only kinds of which all things are annotated are spoken of.
+
+    Args:
+        scene: what is known of the photo.
+        rng: draws what is said, and how.
+        wanted: most expressions; fewer where not so many can be said.
+    """
+    return _Describer(scene, rng).of_nothing(wanted)
 
 
 class _Describer:
@@ -91,7 +122,7 @@ class _Describer:
             return []
         found: dict[str, GroundedExpression] = {}
         names, most_names = 0, max(wanted // 2, 2)
-        order = self._shuffled(FAMILIES[1:])
+        order = self._shuffled(OF_ONE[1:])
         order.insert(self.rng.randint(0, 2) if self.rng.random() < ENTITY_SHARE else len(order), "entity")
         while order and len(found) < wanted:
             for family in list(order):
@@ -110,6 +141,67 @@ class _Describer:
             order = [*self._shuffled(others), *self._shuffled([*others, *plain])]
         return list(found.values())
 
+    def of_several(self, wanted: int) -> list[GroundedExpression]:
+        """Up to so many expressions that fit several things, none said twice."""
+        found: dict[str, GroundedExpression] = {}
+        kinds_there = {thing.kind for thing in self.scene.things if not thing.is_part}
+        concepts = sorted({*kinds_there, *(name for kind in kinds_there for name in kinds.classes_of(kind))})
+        for _ in range(TRIES * wanted if concepts else 0):
+            meaning = self._loosely(self.rng.choice(concepts))
+            things = None if meaning is None else self.resolver.refer_to(meaning)
+            if meaning is None or things is None or len(things) < 2 or len(found) == wanted:
+                continue
+            words = self.realiser.say_several(meaning, len(things))
+            if words is not None:
+                expression = expression_of(words, things, SEVERAL, meaning)
+                found.setdefault(expression.text, expression)
+        return list(found.values())
+
+    def of_nothing(self, wanted: int) -> list[GroundedExpression]:
+        """Up to so many expressions that fit nothing, none said twice."""
+        found: dict[str, GroundedExpression] = {}
+        there = {thing.kind for thing in self.scene.things}
+        missing = sorted(self.scene.annotated.kinds & kinds.KNOWN_KINDS - there)
+        kept = sorted(self.scene.annotated.kinds & there)
+        for _ in range(TRIES * wanted):
+            options = missing if not kept or (missing and self.rng.random() < _MISSING_KIND) else kept
+            if not options or len(found) == wanted:
+                break
+            meaning = self._loosely(self.rng.choice(options), may_choose=options is missing)
+            if meaning is None or self.resolver.refer_to(meaning) != ():
+                continue
+            words = self.realiser.say(meaning)
+            if words is not None:
+                expression = expression_of(words, (), ABSENT, meaning)
+                found.setdefault(expression.text, expression)
+        return list(found.values())
+
+    def _loosely(self, concept: str, *, may_choose: bool = False) -> Description | None:
+        """A meaning of any kind of thing, whatever it fits: the name alone, with a colour, a place, another thing, or,
+        where that is wanted, the first of its kind in some direction."""
+        way = self.rng.choice(("name", "name", "colour", "place", "relation", *(("choice",) if may_choose else ())))
+        about = KindAndColour(concept)
+        if way == "colour":
+            usual = kinds.colours_of(concept)
+            options = sorted(COLOUR_NAMES if usual is None else usual)
+            return Description(KindAndColour(concept, self.rng.choice(options))) if options else None
+        if way == "place":
+            return Description(about, (Place(self.rng.choice(PLACES)),))
+        if way == "choice":
+            return Description(about, choice=RankedChoice(self.rng.choice(("left", "right", "front", "back"))))
+        if way == "relation":
+            anchors = [i for i in range(len(self.scene.things)) if self._may_be_anchor(i) and not self._is(i, concept)]
+            if not anchors:
+                return None
+            name, anchor = self.rng.choice(_PLURAL), self.rng.choice(anchors)
+            phrase = self._pointer(anchor, name, beside=anchor)
+            return None if phrase is None else Description(about, (RelatedTo(name, (phrase,)),))
+        return Description(about)
+
+    def _is(self, i: int, concept: str) -> bool:
+        """Whether a thing is, or may be, what a name says."""
+        return self.resolver.described(KindAndColour(concept))[i] != NO
+
     def _expression(self, target: int, family: str, known: dict[str, GroundedExpression]) -> GroundedExpression | None:
         for _ in range(TRIES):
             meaning = self._families[family](target)
@@ -118,7 +210,7 @@ class _Describer:
             for _ in range(2):  # another wording may be new
                 words = self.realiser.say(meaning)
                 if words is not None:
-                    expression = expression_of(words, target, family, meaning)
+                    expression = expression_of(words, (target,), family, meaning)
                     if expression.text not in known:
                         return expression
         return None

@@ -53,6 +53,8 @@ BETTER = {"largest": ("bigger", "larger"), "smallest": ("smaller",), "left": ("l
 """Of two, with "of the two dogs" after it."""
 ORDINALS = {2: "second", 3: "third", 4: "fourth"}
 NUMBERS = {2: "two", 3: "three", 4: "four", 5: "five"}
+ALL = ("the", "all the", "all")
+"""Begins a phrase about several things; "both" and numbers do too."""
 PLACES: dict[str, tuple[str, ...]] = {
     "left": ("on the left side of the photo", "in the left half of the picture", "on the left of the picture"),
     "right": ("on the right side of the photo", "in the right half of the picture", "on the right of the picture"),
@@ -140,6 +142,34 @@ class Realiser:
             phrase = [*_words(self._pick(OPENINGS), UNNECESSARY), *article, *phrase]
         if self.rng.random() < 0.05 and phrase[-1].text not in ENDS_IN_PLACE:
             phrase = [*phrase, *_words(self._pick(CLOSINGS), UNNECESSARY)]
+        return phrase if len(phrase) <= MAXIMUM_WORDS else None
+
+    def say_several(self, description: Description, count: int) -> list[Word] | None:
+        """The words of a phrase that denotes so many things, or None where they would be too many.
+
+        Args:
+            description: without a choice; its conditions are places, and relations that are not denied.
+            count: of the things, from 2.
+        """
+        self._names = {}
+        things = self._described(description)
+        begins = [
+            *ALL,
+            *([f"the {NUMBERS[count]}"] * 2 if count in NUMBERS else []),
+            *(["both"] * 2 if count == 2 else []),
+        ]
+        begin = self.rng.choice(begins)
+        told = {"both", "all", *NUMBERS.values()}
+        before = [Word(word, ATTRIBUTE, things) if word in told else Word(word, UNNECESSARY) for word in begin.split()]
+        after: list[Word] = []
+        for condition in description.conditions:
+            if isinstance(condition, Place):
+                after += _place_words(self._pick(PLACES[condition.name]), things)
+            elif isinstance(condition, RelatedTo):
+                anchor, phrase = self._anchor(condition.anchors[0])
+                link = _words(self._pick(("that are", "which are")), UNNECESSARY) if self.rng.random() < 0.2 else []
+                after += [*link, *_words(self._pick(RELATIONS[condition.name]), RELATION, anchor), *phrase]
+        phrase = [*before, *self._named(description.about, things, plural=True), *after]
         return phrase if len(phrase) <= MAXIMUM_WORDS else None
 
     def _described(self, description: Description) -> tuple[int, ...]:
@@ -310,7 +340,9 @@ class Realiser:
         return 0 if count == 1 or self.rng.random() < 0.5 else self.rng.randrange(count)
 
 
-def expression_of(words: Sequence[Word], target: int, family: str, meaning: Description) -> GroundedExpression:
+def expression_of(
+    words: Sequence[Word], targets: tuple[int, ...], family: str, meaning: Description
+) -> GroundedExpression:
     """Puts words together, and gives each token the type and the things of its word."""
     text = " ".join(word.text for word in words).lower()
     of_character = [word for word in words for _ in f"{word.text} "]
@@ -322,7 +354,7 @@ def expression_of(words: Sequence[Word], target: int, family: str, meaning: Desc
         at += len(token)
     return GroundedExpression(
         text=text,
-        target=target,
+        targets=targets,
         family=family,
         words=tuple(tokens),
         word_types=tuple(word.kind for word in said),

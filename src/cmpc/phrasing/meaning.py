@@ -8,8 +8,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-FAMILIES = ("entity", "attribute", "location", "relation", "comparison", "clothing", "negation")
-"""What tells the target: its name, colour, place, another thing, size or likeness, clothes, or what it is not."""
+OF_ONE = ("entity", "attribute", "location", "relation", "comparison", "clothing", "negation")
+"""What tells one target: its name, colour, place, another thing, size or likeness, clothes, or what it is not."""
+SEVERAL, ABSENT = "several", "absent"
+"""Expressions that fit more than one thing, and that fit none."""
+FAMILIES = (*OF_ONE, SEVERAL, ABSENT)
+"""What expressions are told apart by."""
 PLACES = ("left", "right", "top", "bottom", "centre", "top left", "top right", "bottom left", "bottom right")
 RELATIONS = (
     "left", "right", "front", "behind", "next to", "above", "below", "on", "under", "riding", "ridden by", "with",
@@ -81,7 +85,7 @@ Condition = RelatedTo | Place | Wears | IsNot
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """The meaning of a phrase that denotes one thing."""
+    """The meaning of a phrase that denotes things, most often one."""
 
     about: KindAndColour = field(default_factory=KindAndColour)
     conditions: tuple[Condition, ...] = ()
@@ -93,8 +97,9 @@ class GroundedExpression:
     """A referring expression with all that is known about it."""
 
     text: str
-    target: int
-    """Number of the thing that it refers to."""
+    targets: tuple[int, ...]
+    """Numbers of the things that it refers to, in increasing order: one, unless the family is ``SEVERAL`` or
+    ``ABSENT``."""
     family: str
     """One of ``FAMILIES``."""
     words: tuple[str, ...]
@@ -104,3 +109,13 @@ class GroundedExpression:
     grounding: tuple[tuple[int, ...], ...]
     """Numbers of the things that each token speaks about, in increasing order."""
     meaning: Description
+
+    @property
+    def target(self) -> int:
+        """The one thing that it refers to.
+
+        Raises:
+            ValueError: there are several, or none.
+        """
+        (target,) = self.targets
+        return target

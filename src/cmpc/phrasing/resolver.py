@@ -32,6 +32,14 @@ class ReferenceResolver:
             self._referents[description] = truth.index(YES) if alone else None
         return self._referents[description]
 
+    def refer_to(self, description: Description) -> tuple[int, ...] | None:
+        """All things that a meaning fits while it clearly fits no other, maybe none at all; None where that cannot be
+        said, or where others that are not annotated may fit."""
+        truth = self.fits(description)
+        if UNCLEAR in truth or description.about.concept is None or not self.counts(description.about.concept):
+            return None
+        return tuple(i for i, one in enumerate(truth) if one == YES)
+
     def fits(self, description: Description) -> list[int]:
         """Whether a meaning fits each thing."""
         truth = list(self.described(description.about))

@@ -78,8 +78,9 @@ class PaperLoss:
 class ModernLoss:
     """Cross entropy (mean over pixels) and Dice, for the final map and, more lightly, for each side loss.
 
-    Dice weighs small and large objects alike, where cross entropy sees mostly background. Where the data give word
-    types, the classifier of word types learns from them too.
+    Dice weighs small and large objects alike, where cross entropy sees mostly background; of an expression that refers
+    to nothing it would say no more than cross entropy does, and is left out. Where the data give word types, the
+    classifier of word types learns from them too, and where the network tells whether anything fits, it learns that.
     """
 
     sides: Sequence[str] = LEVELS
@@ -90,11 +91,14 @@ class ModernLoss:
     """Weight of the loss on the word types."""
     grounding_weight: float = 0.0
     """Weight of the loss on where words attend to, in each look; 0 for a network that does not ground words."""
+    presence_weight: float = 0.0
+    """Weight of the loss on whether anything fits; 0 for a network that does not tell."""
 
     @property
     def terms(self) -> Sequence[str]:
         """Names of what a call gives."""
-        return ("loss", "final", *self.sides, "word_types", *(("grounding",) if self.grounding_weight else ()))
+        optional = {"grounding": self.grounding_weight, "presence": self.presence_weight}
+        return ("loss", "final", *self.sides, "word_types", *(name for name, weight in optional.items() if weight))
 
     def __call__(self, output: SegmentationOutput, batch: Batch, network: ReferringNetwork) -> dict[str, Tensor]:
         """
@@ -132,6 +136,12 @@ class ModernLoss:
                 grounding = torch.stack(looks).sum() / step_expressions
             loss = loss + self.grounding_weight * grounding
             terms["grounding"] = grounding
+        if self.presence_weight and output.presence is not None:
+            fits = batch.masks.flatten(1).any(dim=1).float()
+            presence = F.binary_cross_entropy_with_logits(output.presence.float(), fits, reduction="sum")
+            presence = presence / step_expressions
+            loss = loss + self.presence_weight * presence
+            terms["presence"] = presence
         return {"loss": loss, **terms}
 
 
@@ -154,12 +164,13 @@ def l2_regularisation(kernels: Iterable[Tensor]) -> Tensor:
 
 
 def _cross_entropy_and_dice(logits: Tensor, targets: Tensor) -> Tensor:
-    """(E, H, W) twice -> (E,): mean cross entropy of the pixels plus ``1 - Dice``."""
+    """(E, H, W) twice -> (E,): mean cross entropy of the pixels plus ``1 - Dice``, which is 0 of an empty target."""
     cross_entropy = F.binary_cross_entropy_with_logits(logits, targets, reduction="none").mean(dim=(1, 2))
     probabilities = logits.sigmoid()
     overlap = (probabilities * targets).sum(dim=(1, 2))
     total = probabilities.sum(dim=(1, 2)) + targets.sum(dim=(1, 2))
-    return cross_entropy + 1 - (2 * overlap + 1) / (total + 1)
+    missed = 1 - (2 * overlap + 1) / (total + 1)
+    return cross_entropy + missed * targets.flatten(1).any(dim=1)
 
 
 def _word_type_cross_entropy(logits: Tensor, word_types: Tensor) -> Tensor:

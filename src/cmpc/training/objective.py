@@ -83,7 +83,7 @@ class Objective(nn.Module):
     def _terms(self, output: SegmentationOutput, batch: Batch) -> dict[str, Tensor]:
         """Terms without the regularisation. Each is a sum over expressions, divided by their number in the step."""
         intersection, union = overlap(output.logits, batch.masks)
-        iou = (intersection / union.clamp_min(1)).sum() / batch.step_expressions
+        iou = torch.where(union > 0, intersection / union.clamp_min(1), 1.0).sum() / batch.step_expressions
         return {**self.loss(output, batch, self.model), "iou": iou}
 
     def _terms_in_pieces(self, batch: Batch, at_once: int) -> dict[str, Tensor]:

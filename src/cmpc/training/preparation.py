@@ -38,6 +38,7 @@ from cmpc.training.validation import ValidationScores, validate
 PAPER_WEIGHT_DECAY = 5e-4
 WARMUP = 0.05
 GROUNDING_WEIGHT = 0.2
+PRESENCE_WEIGHT = 0.3
 CLIP_NORM = 5.0
 GIVEN_EMBEDDINGS_SCALE = 0.02
 """Given embeddings hardly learn, so that a word which no expression says stays close to those that mean the same."""
@@ -155,7 +156,11 @@ def _recipe(
         return PaperLoss(model.side_names), PolynomialDecay(rate), paper_optimizer(model, learning_rate=rate)
     grounding_weight = GROUNDING_WEIGHT if isinstance(model.config.network, GroundedConfig) else 0.0
     return (
-        ModernLoss(model.side_names, grounding_weight=grounding_weight),
+        ModernLoss(
+            model.side_names,
+            grounding_weight=grounding_weight,
+            presence_weight=PRESENCE_WEIGHT if model.config.network.presence_channels else 0.0,
+        ),
         WarmupCosine(rate, steps=steps, warmup=max(1, round(WARMUP * steps))),
         modern_optimizer(
             model,

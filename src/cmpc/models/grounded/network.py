@@ -118,7 +118,8 @@ class GroundedCMPC(CMPC):
         selection_scores: Tensor | None = None
         if self.selection is not None:
             fused, selection_scores = self.selection(fused, context.seen("things"), context.grid)
-        return GroundedDecoded(self.score_map(fused, context), again, selection_scores)
+        presence = self.tell_presence(fused, context)
+        return GroundedDecoded(self.score_map(fused, context), presence, again, selection_scores)
 
     @property
     def side_names(self) -> tuple[str, ...]:
