@@ -102,6 +102,20 @@ def test_nothing_is_called_absent_where_not_all_is_annotated() -> None:
     assert all("dog" in one.words for one in of_dogs)
 
 
+def test_only_a_lone_person_is_called_anything() -> None:
+    alone = [Box("person", 20, 60, 50, 100), Box("dog", 200, 90, 70, 80)]
+    called = {"man", "woman", "guy", "lady", "boy", "girl", "kid"}
+
+    def words(boxes: list[Box], any_person: bool, annotated: str = "coco80") -> set[str]:
+        made = scene(boxes, annotated)
+        said = [describe(made, Random(seed), wanted=8, any_person=any_person) for seed in range(20)]
+        return {word for found in said for one in found for word in one.words} & (called | {"person"})
+
+    assert words(alone, True) == called | {"person"}
+    assert words(alone, False) == words([*alone, Box("person", 110, 60, 50, 100)], True) == {"person"}
+    assert not words(alone, True, "one object") & called
+
+
 @pytest.fixture(scope="module")
 def many() -> list[tuple[PhotoScene, GroundedExpression]]:
     found = []
