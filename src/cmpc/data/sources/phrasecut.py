@@ -6,7 +6,7 @@ list of images.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,11 +47,11 @@ class _Task:
     category: str
     phrase: str
     kind: str
-    """What tells the instances from others: ``name``, ``attribute``, ``relation``, or ``verbose`` where nothing does."""
+    """What tells its instances from others: ``name``, ``attribute``, ``relation``; ``verbose`` where nothing does."""
     word_types: tuple[str, ...]
     """Of each token; empty where the structure does not give the phrase."""
-    instances: tuple[tuple[tuple[tuple[int, int], ...], ...], ...]
-    """The polygons of each instance, as points."""
+    instances: tuple[tuple[np.ndarray, ...], ...]
+    """The polygons of each instance: points as int32 (P, 2), x and y in pixels."""
 
 
 def collect(annotations: Path, images: Path, reading: Reading = WHOLE) -> Collection:
@@ -116,11 +116,11 @@ def collect(annotations: Path, images: Path, reading: Reading = WHOLE) -> Collec
     )
 
 
-def polygon_mask(polygons: Sequence[Sequence[tuple[int, int]]], height: int, width: int) -> np.ndarray:
+def polygon_mask(polygons: Sequence[np.ndarray], height: int, width: int) -> np.ndarray:
     """The union of polygons as bool (height, width), painted with their outlines, as the benchmark's own program does.
 
     Args:
-        polygons: the points of each, x and y in pixels.
+        polygons: the points of each, whole numbers (P, 2), x and y in pixels.
         height: height of the image in pixels.
         width: width of the image in pixels.
     """
@@ -128,7 +128,7 @@ def polygon_mask(polygons: Sequence[Sequence[tuple[int, int]]], height: int, wid
     draw = ImageDraw.Draw(picture)
     for points in polygons:
         if len(points) >= 2:
-            draw.polygon(list(points), outline=1, fill=1)
+            draw.polygon(list(map(tuple, points.tolist())), outline=1, fill=1)
     return np.asarray(picture) > 0
 
 
@@ -219,18 +219,18 @@ def _sizes(path: Path) -> dict[int | str, tuple[int, int]]:
     return sizes
 
 
-def _tasks(path: Path, split: str, broken: BrokenRows) -> Iterator[_Task]:
+def _tasks(path: Path, split: str, broken: BrokenRows) -> list[_Task]:
     entries = read_json(path)
     if not isinstance(entries, list) or not entries:
         raise UserError(f"{path} is not a list of phrases: get the file anew.")
-    seen: set[str] = set()
+    tasks: dict[str, _Task] = {}
     for number, entry in enumerate(entries, start=1):
         with broken.told("damaged phrases", f"{path}, entry {number}"):
             task = _task(entry, f"entry {number}", split)
-            if task.ref_id in seen:
+            if task.ref_id in tasks:
                 raise BrokenRowError("phrases that stand twice", f"the task {task.ref_id} stands there twice")
-            seen.add(task.ref_id)
-            yield task
+            tasks[task.ref_id] = task
+    return list(tasks.values())
 
 
 def _task(entry: Any, place: str, split: str) -> _Task:
@@ -268,14 +268,17 @@ def _image_id(value: Any) -> int:
     return number
 
 
-def _instances(value: Any) -> tuple[tuple[tuple[tuple[int, int], ...], ...], ...]:
+def _instances(value: Any) -> tuple[tuple[np.ndarray, ...], ...]:
     if not isinstance(value, list) or not value:
         raise ValueError("it has no polygons")
-    return tuple(tuple(tuple(map(_point, points)) for points in polygons) for polygons in value)
+    return tuple(tuple(map(_points, polygons)) for polygons in value)
 
 
-def _point(value: Any) -> tuple[int, int]:
-    x, y = value
-    if not (abs(x) <= FARTHEST and abs(y) <= FARTHEST):
-        raise ValueError("a point lies far outside of any image")
-    return int(x), int(y)
+def _points(value: Any) -> np.ndarray:
+    try:
+        points = np.array(value or np.zeros((0, 2)), dtype=np.float64)
+    except (ValueError, TypeError, OverflowError):
+        points = np.full((1, 1), np.nan)
+    if points.ndim != 2 or points.shape[1] != 2 or not (abs(points) <= FARTHEST).all():
+        raise ValueError("a polygon is not a list of points, or one lies far outside of any image")
+    return points.astype(np.int32)  # cut off, as the benchmark's program does
