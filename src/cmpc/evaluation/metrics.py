@@ -178,15 +178,7 @@ class Score:
         Raises:
             ValueError: there is no expression.
         """
-        told: dict[str, Any] = {}
-        if self.absent:
-            told = {
-                "absent": self.absent,
-                "no_target_accuracy": self.no_target_accuracy,
-                "target_accuracy": self.target_accuracy,
-                "target_precision": {str(threshold): rate for threshold, rate in self.target_precision.items()},
-            }
-        return told | {
+        values: dict[str, Any] = {
             "expressions": self.expressions,
             "intersection": self.intersection,
             "union": self.union,
@@ -194,6 +186,14 @@ class Score:
             "mean_iou": self.mean_iou,
             "precision": {str(threshold): rate for threshold, rate in self.precision.items()},
         }
+        if self.absent:
+            values |= {
+                "absent": self.absent,
+                "no_target_accuracy": self.no_target_accuracy,
+                "target_accuracy": self.target_accuracy,
+                "target_precision": {str(threshold): rate for threshold, rate in self.target_precision.items()},
+            }
+        return values
 
     def _require_expressions(self) -> None:
         if self.expressions == 0:
