@@ -41,6 +41,82 @@ def test_benchmark_is_prepared_and_compared(refer: Path, capsys: pytest.CaptureF
     assert f"written to {refer.parent / name}" in output
 
 
+def test_expressions_of_several_objects_and_of_none_are_counted(
+    refer: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert prepare("grefcoco", refer) == 0
+    output = capsys.readouterr().out
+    assert "grefcoco (gRefCOCO)" in output
+    rows = {line.split()[0]: line.split()[1:6] for line in output.splitlines()[1:7]}
+    assert rows["val"] == ["2", "3", "1", "2", "1"]  # objects, expressions, of several, of none, images
+    assert "the whole has 8 expressions, 4 of several objects, 3 of none; published are 278,232" in output
+    assert "COCO" in PreparedDataset.open(refer.parent / "grefcoco").info.licence
+    assert sum(row.is_empty for row in PreparedDataset.open(refer.parent / "grefcoco").read("val")) == 1
+
+    assert prepare("grefcoco", refer, "--splits", "train") == 0
+    assert "the whole" not in capsys.readouterr().out
+    assert prepare("ref-zom", refer) == 0
+    assert PreparedDataset.open(refer.parent / "ref-zom").splits == ["train", "test"]
+
+
+def test_phrasecut_is_prepared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = shutil.copytree(DATA / "phrasecut", tmp_path / "files")
+    (folder / "images").mkdir()
+    for number in (72, 86):
+        photo = DATA / "refer" / "train2014" / f"COCO_train2014_{number:012d}.jpg"
+        shutil.copy(photo, folder / "images" / f"{number}.jpg")
+    assert prepare("phrasecut", folder) == 0
+    assert "2 of 310,816: a part of the benchmark" in capsys.readouterr().out
+    dataset = PreparedDataset.open(tmp_path / "phrasecut")
+    row = dataset.read("train")[0]
+    assert len(row.instances) == 2
+    assert row.word_types == (("entity",),)
+    assert dataset.read_image(row).shape == (160, 107, 3)
+
+
+def test_any_data_of_the_layout_of_refer_are_prepared(
+    refer: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, out = refer / "rrsisd", tmp_path / "out"
+    arguments = ["prepare", "refer", "--name", "rrsis-d", "--annotations", str(folder), "--out", str(out)]
+    assert main([*arguments, "--refs", "refs(unc).p"]) == 1
+    assert "images are missing" in capsys.readouterr().err
+    (folder / "images").mkdir()
+    for name in ("00001.jpg", "00002.jpg"):
+        Image.new("RGB", (64, 48)).save(folder / "images" / name)
+    assert main([*arguments, "--refs", "refs(unc).p", "--licence", "theirs"]) == 0
+    dataset = PreparedDataset.open(out)
+    assert (dataset.info.name, dataset.info.licence, dataset.splits) == ("rrsis-d", "theirs", ["train", "test"])
+    (folder / "instances.json").rename(tmp_path / "objects.json")
+    more = ["--instances", str(tmp_path / "objects.json"), "--images", str(folder / "images"), "--splits", "test"]
+    assert main([*arguments, *more]) == 0
+    assert PreparedDataset.open(out).splits == ["test"]
+    arguments[3] = "grefcoco"
+    assert main(arguments) == 2
+    assert "the name of a benchmark" in capsys.readouterr().err
+
+
+def test_broken_lists_are_refused_with_their_entry_or_left_out_and_counted(
+    refer: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = refer / "grefcoco" / "grefs(unc).json"
+    entries = json.loads(path.read_text())
+    wrong = [entries[0] | {"ref_id": number, "ann_id": [187798, number]} for number in range(100, 104)]
+    path.write_text(json.dumps([*entries, *wrong]))
+    assert prepare("grefcoco", refer) == 1
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "entry 7 (ref 100): it names annotation 100, which is not in" in error
+    assert not (refer.parent / "grefcoco").exists()
+
+    assert prepare("grefcoco", refer, "--skip-broken") == 0
+    output = capsys.readouterr().out
+    assert "left out, annotations that are missing in the instances: 4 (first: " in output
+    assert [f"(ref {number})" in output for number in range(100, 104)] == [True, True, True, False]
+    broken = PreparedDataset.open(refer.parent / "grefcoco").info.broken
+    assert broken == {"annotations that are missing in the instances": 4}
+
+
 def test_packed_benchmark_needs_no_photos(tmp_path: Path) -> None:
     folder = shutil.copytree(DATA / "referit", tmp_path / "files")
     assert prepare("referit", folder, "--pack") == 0

@@ -29,6 +29,18 @@ def referit(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
+def phrasecut(tmp_path: Path) -> Path:
+    """A copy of a few phrases in the form of PhraseCut, with the photos in ``images``."""
+    folder = shutil.copytree(HERE / "phrasecut", tmp_path / "phrasecut")
+    (folder / "images").mkdir()
+    for number in (72, 86):
+        shutil.copy(
+            HERE / "refer" / "train2014" / f"COCO_train2014_{number:012d}.jpg", folder / "images" / f"{number}.jpg"
+        )
+    return folder
+
+
+@pytest.fixture
 def edit_refs(refer: Path) -> Callable[[Callable[[list[dict[str, Any]]], object]], Path]:
     """Changes the referred objects of UNC in the copy."""
     path = refer / "refcoco" / "refs(unc).p"

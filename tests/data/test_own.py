@@ -146,3 +146,58 @@ def test_empty_table_is_refused(own: Path, content: bytes) -> None:
 def test_table_that_is_no_text_is_refused(own: Path) -> None:
     with pytest.raises(UserError, match="is not UTF-8 text"):
         collect(own / "images" / "a.jpg", own / "images")
+
+
+def rectangle(left: int, top: int, width: int, height: int) -> np.ndarray:
+    mask = np.zeros((40, 60), bool)
+    mask[top : top + height, left : left + width] = True
+    return mask
+
+
+def test_own_rows_may_have_several_masks_of_every_form(own: Path) -> None:
+    Image.fromarray(rectangle(40, 5, 10, 10).astype(np.uint8)).save(own / "masks" / "b.png")
+    first, second = [4.5, 9.5, 29.5, 9.5, 29.5, 19.5, 4.5, 19.5], [39.5, 4.5, 49.5, 4.5, 49.5, 14.5, 39.5, 14.5]
+    runs = {"counts": [210, *[10, 30] * 24, 10, 1220]}, {"counts": [1605, *[10, 30] * 9, 10, 425]}
+    table = write_table(
+        own,
+        shaped(mask=["masks/a.png", "masks/b.png"]),
+        shaped(box=[[5, 10, 25, 10], [40, 5, 10, 10]]),
+        shaped(polygon=[[first], [second]]),
+        shaped(rle=list(runs)),
+    )
+    rows = collect(table, own / "images").rows["train"]
+    expected = [rectangle(5, 10, 25, 10), rectangle(40, 5, 10, 10)]
+    for row in rows:
+        assert (row.decode_mask() == expected[0] | expected[1]).all()
+        assert all((row.decode(rle) == mask).all() for rle, mask in zip(row.instances, expected, strict=True))
+        assert row.box == (5.0, 5.0, 45.0, 15.0)
+
+
+@pytest.mark.parametrize("shape", ["mask", "rle", "polygon", "box"])
+def test_own_rows_with_an_empty_list_refer_to_nothing(own: Path, shape: str) -> None:
+    row = collect(write_table(own, shaped(**{shape: []})), own / "images").rows["train"][0]
+    assert row.is_empty
+    assert not row.decode_mask().any()
+    assert row.instances == ()
+
+
+def test_own_polygon_in_parts_is_still_one_object(own: Path) -> None:
+    parts = [[1, 1, 9, 1, 9, 9], [20, 20, 30, 20, 30, 30]]
+    row = collect(write_table(own, shaped(polygon=parts)), own / "images").rows["train"][0]
+    assert row.instances == ()
+
+
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [
+        ({"mask": ["masks/a.png", "masks/none.png"]}, "cannot read masks/none.png"),
+        ({"box": [[5, 10, 25, 10], [90, 5, 10, 10]]}, "outside the image"),
+        ({"rle": [5]}, "neither"),
+        ({"polygon": [[[1, 1, 9, 1, 9, 9]], [[1, 1]]]}, "three points"),
+        ({"mask": "masks/empty.png"}, "it is empty"),
+    ],
+)
+def test_wrong_mask_among_several_is_told_with_its_line(own: Path, shape: dict[str, Any], message: str) -> None:
+    Image.new("L", (60, 40)).save(own / "masks" / "empty.png")
+    with pytest.raises(UserError, match=rf"table\.jsonl, line 2: the mask is broken: .*{message}"):
+        collect(write_table(own, line(), shaped(**shape)), own / "images")

@@ -1,7 +1,9 @@
 """Test a model on a split of a prepared dataset.
 
 Prints overall IoU, mean IoU and precision@0.5 to 0.9, by the length of the expressions and by the groups that the data
-gives. Writes report.json, report.md, expressions.jsonl (one line for each expression) and worst-and-best.png.
+gives; where some expressions refer to nothing, also how often that is told (N-acc), and how often something is found
+where there is something (T-acc). Writes report.json, report.md, expressions.jsonl (one line for each expression) and
+worst-and-best.png.
 """
 
 from __future__ import annotations
@@ -24,9 +26,10 @@ class Options:
     """Folder of a model, or of an export (cmpc export)."""
     precision: Literal["fp32", "bf16", "int8"] | None = None
     """Numbers to compute with: bf16 for a model folder on a device that has such numbers; an export has its own."""
-    protocol: Literal["paper", "standard"] = "standard"
+    protocol: Literal["paper", "standard", "gres"] = "standard"
     """How a prediction becomes a mask of the photo. standard: logits are resized to the photo, then cut at zero. paper:
-    as the published program, for comparison (cut at the network's size, then resized and thereby dilated)."""
+    as the published program, for comparison (cut at the network's size, then resized and thereby dilated). gres: as
+    standard, with gRefCOCO's measures, for which a mask of fewer than 50 pixels is empty."""
     crf: bool = False
     """Also report the masks after the paper's DenseCRF (needs the extra 'crf', Python 3.11 or 3.12)."""
     crf_workers: int | None = None

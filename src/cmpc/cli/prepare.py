@@ -6,7 +6,7 @@ Masks, boxes and expressions go into the tables; images stay where they are, unl
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
@@ -24,8 +24,6 @@ T = TypeVar("T")
 
 @dataclass(kw_only=True)
 class _Common:
-    images: Path
-    """Folder that holds the images."""
     out: Path
     """Folder to write the prepared data to. A prepared dataset that stands there is replaced."""
     splits: tuple[str, ...] = ()
@@ -44,7 +42,7 @@ class _Common:
 
 
 @dataclass(kw_only=True)
-class _Refer(_Common):
+class _ReferBenchmark(_Common):
     images: Path
     """COCO's train2014 with the photos, or a folder above it."""
     annotations: Path
@@ -52,23 +50,73 @@ class _Refer(_Common):
 
 
 @dataclass(kw_only=True)
-class Unc(_Refer):
+class Unc(_ReferBenchmark):
     """RefCOCO: refcoco/refs(unc).p and instances.json; splits train, val, testA, testB."""
 
 
 @dataclass(kw_only=True)
-class UncPlus(_Refer):
+class UncPlus(_ReferBenchmark):
     """RefCOCO+: refcoco+/refs(unc).p and instances.json; splits train, val, testA, testB."""
 
 
 @dataclass(kw_only=True)
-class Gref(_Refer):
+class Gref(_ReferBenchmark):
     """RefCOCOg, Google split: refcocog/refs(google).p and instances.json; splits train, val."""
 
 
 @dataclass(kw_only=True)
-class Refcocog(_Refer):
+class Refcocog(_ReferBenchmark):
     """RefCOCOg, UMD split: refcocog/refs(umd).p and instances.json; splits train, val, test."""
+
+
+@dataclass(kw_only=True)
+class Grefcoco(_ReferBenchmark):
+    """gRefCOCO, expressions of no, one or several objects: grefcoco/grefs(unc).json and instances.json; splits train,
+    val, testA, testB."""
+
+    annotations: Path
+    """The folder with grefcoco/ in it, or that folder itself."""
+
+
+@dataclass(kw_only=True)
+class RefZom(_ReferBenchmark):
+    """Ref-ZOM, expressions of no, one or several objects: ref-zom/refs(final).p and instances.json; the splits that are
+    in it."""
+
+    images: Path
+    """COCO's train2014 and val2014 in one folder, or a folder with trainval2014 in it."""
+    annotations: Path
+    """The folder with ref-zom/ in it, or that folder itself."""
+
+
+@dataclass(kw_only=True)
+class Refer(_Common):
+    """Any data in the layout of the REFER toolkit, such as RRSIS-D: a list of references and instances.json; the splits
+    that are in it."""
+
+    name: str
+    """What to call the dataset."""
+    annotations: Path
+    """Folder with the list of references."""
+    refs: str = "refs(unc).p"
+    """The list of references in it: a pickle, or JSON where it ends so."""
+    instances: Path | None = None
+    """COCO instances that the references name; by default instances.json beside the list."""
+    images: Path | None = None
+    """Folder that holds the images, or one above it; by default images/ in or beside the folder with the list."""
+    licence: str = ""
+    """Under what terms the data may be used, kept in dataset.json."""
+
+
+@dataclass(kw_only=True)
+class Phrasecut(_Common):
+    """PhraseCut: refer_<split>.json and image_data_split3000.json; splits train, val, test, miniv, where they are
+    there."""
+
+    images: Path
+    """Folder with the photos <image>.jpg of Visual Genome, or the one above its images/."""
+    annotations: Path
+    """Folder with the JSON files."""
 
 
 @dataclass(kw_only=True)
@@ -83,8 +131,11 @@ class Referit(_Common):
 
 @dataclass(kw_only=True)
 class Own(_Common):
-    """Your own table: one JSON object a line, with an image, expressions and a mask, rle, polygon or box."""
+    """Your own table: one JSON object a line, with an image, expressions and a mask, rle, polygon or box, a list of
+    several, or an empty list where the expressions fit nothing."""
 
+    images: Path
+    """Folder that holds the images."""
     table: tyro.conf.Positional[Path]
     """The table (JSON Lines). Paths of mask files in it are relative to its folder."""
     name: str = "own"
@@ -97,10 +148,13 @@ class Own(_Common):
 class Coco(_Common):
     """COCO instances and a list of expressions for them."""
 
+    images: Path
+    """Folder that holds the images."""
     instances: Path
     """Annotations in the format of COCO's instances_*.json."""
     expressions: Path
-    """JSON list or JSON Lines of {"ann_id": 123, "expressions": ["left man"], "split": "train"}."""
+    """JSON list or JSON Lines of {"ann_id": 123, "expressions": ["left man"], "split": "train"}. For expressions of
+    several objects a list of ids, for those of none an empty list and image_id."""
     split: str = "train"
     """Split of the entries that name none."""
     name: str = "coco"
@@ -116,7 +170,11 @@ class Options:
         | Annotated[UncPlus, tyro.conf.subcommand("unc+")]
         | Annotated[Gref, tyro.conf.subcommand("gref")]
         | Annotated[Refcocog, tyro.conf.subcommand("refcocog")]
+        | Annotated[Grefcoco, tyro.conf.subcommand("grefcoco")]
+        | Annotated[RefZom, tyro.conf.subcommand("ref-zom")]
         | Annotated[Referit, tyro.conf.subcommand("referit")]
+        | Annotated[Phrasecut, tyro.conf.subcommand("phrasecut")]
+        | Annotated[Refer, tyro.conf.subcommand("refer")]
         | Annotated[Own, tyro.conf.subcommand("own")]
         | Annotated[Coco, tyro.conf.subcommand("coco")]
     ]
@@ -139,7 +197,7 @@ def run(options: Options) -> None:
     from cmpc.files import file_hash
 
     data = options.data
-    if isinstance(data, Own | Coco) and (not data.name.strip() or data.name in PUBLISHED):
+    if isinstance(data, Own | Coco | Refer) and (not data.name.strip() or data.name in PUBLISHED):
         raise UsageError(f"--name {data.name!r} is empty or the name of a benchmark: choose another.")
     check_output_folder(data.out)
     with progress_bar() as progress:
@@ -171,17 +229,27 @@ def run(options: Options) -> None:
             pack_from=collection.image_folder if data.pack else None,
             advance=lambda: None if packing is None else progress.advance(packing),
         )
-    _print_summary(Console(), info, data.out, collection.notes)
+    _print_summary(Console(), info, data.out, collection)
+
+
+_NAMES: dict[type, str] = {
+    Unc: "unc",
+    UncPlus: "unc+",
+    Gref: "gref",
+    Refcocog: "refcocog",
+    Grefcoco: "grefcoco",
+    RefZom: "ref-zom",
+    Referit: "referit",
+    Phrasecut: "phrasecut",
+}
 
 
 def _name(data: _Common) -> str:
-    if isinstance(data, Own | Coco):
-        return data.name
-    return {Unc: "unc", UncPlus: "unc+", Gref: "gref", Refcocog: "refcocog", Referit: "referit"}[type(data)]
+    return data.name if isinstance(data, Own | Coco | Refer) else _NAMES[type(data)]
 
 
 def _collect(data: _Common, track: Track) -> Collection:
-    from cmpc.data.sources import coco, own, refer_api, referit
+    from cmpc.data.sources import coco, own, phrasecut, refer_api, referit
     from cmpc.data.sources.collection import Reading
 
     reading = Reading(
@@ -192,8 +260,14 @@ def _collect(data: _Common, track: Track) -> Collection:
         exif=data.exif,
         track=track,
     )
-    if isinstance(data, _Refer):
+    if isinstance(data, _ReferBenchmark):
         return refer_api.collect(refer_api.BENCHMARKS[_name(data)], data.annotations, data.images, reading)
+    if isinstance(data, Refer):
+        layout = refer_api.layout(data.name, data.annotations, data.refs, data.instances)
+        images = data.images or refer_api.image_folder_of(data.annotations)
+        return refer_api.collect(layout, data.annotations, images, reading)
+    if isinstance(data, Phrasecut):
+        return phrasecut.collect(data.annotations, data.images, reading)
     if isinstance(data, Referit):
         return referit.collect(data.annotations, data.images, reading)
     if isinstance(data, Own):
@@ -202,27 +276,33 @@ def _collect(data: _Common, track: Track) -> Collection:
     return coco.collect(data.instances, data.expressions, data.images, reading, default_split=data.split)
 
 
-def _print_summary(console: Console, info: DatasetInfo, out: Path, notes: Sequence[str]) -> None:
+def _print_summary(console: Console, info: DatasetInfo, out: Path, collection: Collection) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from cmpc.data.sources.published import PUBLISHED, compare_with_published
+    from cmpc.data.sources.published import PUBLISHED, Counts, compare_whole, compare_with_published
 
+    counts = {split: Counts.of(rows) for split, rows in collection.rows.items()}
+    by_target = any(found.several or found.none for found in counts.values())
     title = f"{info.name} ({PUBLISHED[info.name].title})" if info.name in PUBLISHED else info.name
     table = Table("split", title=Text(title), title_justify="left", box=None, pad_edge=False)
-    for name in ("objects", "expressions", "images"):
+    for name in ("objects", "expressions", *(("of several", "of none") if by_target else ()), "images"):
         table.add_column(name, justify="right")
     if info.name in PUBLISHED:
         table.add_column("compared with the published number")
-    for split, counts in info.splits.items():
-        cells = [split, f"{counts.objects:,}", f"{counts.expressions:,}", f"{counts.images:,}"]
+    for split, of_split in info.splits.items():
+        numbers = [of_split.objects, of_split.expressions]
+        numbers += [counts[split].several or 0, counts[split].none or 0] if by_target else []
+        cells = [split, *(f"{number:,}" for number in (*numbers, of_split.images))]
         if info.name in PUBLISHED:
-            compared = compare_with_published(info.name, split, counts.expressions)
+            compared = compare_with_published(info.name, split, of_split.expressions)
             cells.append(compared or "no published count")
         table.add_row(*cells)
     console.print(table)
+    if compared := compare_whole(info.name, collection.rows):
+        console.print(compared, soft_wrap=True, highlight=False)
     if info.missing_images:
         console.print(f"{len(info.missing_images):,} images were missing; their objects are left out.")
-    for note in notes:
+    for note in collection.notes:
         console.print(note, soft_wrap=True, highlight=False, markup=False)
     console.print(f"written to {out}", soft_wrap=True, highlight=False, markup=False)

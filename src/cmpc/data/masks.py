@@ -127,11 +127,13 @@ def rle_from_coco(segmentation: Any, height: int, width: int) -> str:
     """The run lengths of a COCO ``segmentation``: a list of polygons, or a run-length mask (text or list of numbers).
 
     COCO holds a few parts of only two points; they are passed over where another part remains. A single polygon may do
-    without the outer list.
+    without the outer list. Of a list of run-length masks, as RRSIS-D has them, it is the union.
 
     Raises:
         ValueError: it is neither, is malformed or does not fit the image.
     """
+    if isinstance(segmentation, list) and segmentation and all(isinstance(part, dict) for part in segmentation):
+        return union_of([rle_from_coco(part, height, width) for part in segmentation], height, width)
     if isinstance(segmentation, list):
         polygons = polygon_parts(segmentation)
         areas = [polygon for polygon in polygons if len(polygon) >= 6]
@@ -141,6 +143,16 @@ def rle_from_coco(segmentation: Any, height: int, width: int) -> str:
             raise ValueError(f"its size {segmentation['size']} is not the image's [{height}, {width}]")
         return rle_from_counts(segmentation["counts"], height, width)
     raise ValueError("it is neither a list of polygons nor a run-length mask")
+
+
+def union_of(rles: Sequence[str], height: int, width: int) -> str:
+    """The run lengths of the union of masks, of which there is at least one."""
+    from pycocotools import mask as coco_mask
+
+    if len(rles) == 1:
+        return rles[0]
+    encoded = [{"size": [height, width], "counts": rle.encode("ascii")} for rle in rles]
+    return coco_mask.merge(encoded)["counts"].decode("ascii")
 
 
 def polygon_parts(value: Any) -> list[list[float]]:

@@ -53,7 +53,7 @@ class Evaluation:
             overlap = result.with_crf if with_crf else result.without_crf
             if overlap is None:
                 raise ValueError("this evaluation was run without the DenseCRF: there is no table with it")
-            table.add(overlap, words=sample.words, group=sample.group)
+            table.add(overlap, words=sample.words, group=sample.group, truth=sample.truth, targets=sample.targets)
         return table
 
 

@@ -18,6 +18,11 @@ THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.9)
 WORD_BINS = ("1-2", "3", "4-5", "6-7", "8+")
 """Lengths of expressions by which results are broken down."""
 
+TARGETS = ("nothing", "one object", "several objects")
+"""What expressions refer to, by which results are broken down."""
+ONE_OR_MORE = "one or several"
+"""Name of the row of all expressions that refer to something, where they are of both kinds."""
+
 _IOU_UNIT = 64  # an IoU is summed in steps of 2**-64, so that the mean does not depend on the order
 
 
@@ -33,8 +38,7 @@ class Overlap(NamedTuple):
     def iou(self) -> float:
         """Intersection over union, 0..1; 1 when both masks are empty.
 
-        The original divides zero by zero there. Calling nothing right when nothing is there follows gRefCOCO, the one
-        benchmark of the field whose true masks can be empty.
+        The original divides zero by zero there. Calling nothing right when nothing is there follows gRefCOCO.
         """
         return self.intersection / self.union if self.union else 1.0
 
@@ -68,14 +72,36 @@ class Score:
     """Sum of the IoUs in units of 2**-64."""
     hits: tuple[int, ...] = (0,) * len(THRESHOLDS)
     """Expressions whose IoU reaches each of ``THRESHOLDS``."""
+    absent: int = 0
+    """Expressions that refer to nothing in their photo."""
+    absent_told: int = 0
+    """Of these, the ones whose mask is empty."""
+    missed: int = 0
+    """Expressions that refer to something, but whose mask is empty."""
 
     @staticmethod
-    def of(overlap: Overlap) -> Score:
-        """The score of a single expression."""
+    def of(overlap: Overlap, truth: int | None = None) -> Score:
+        """The score of a single expression.
+
+        Args:
+            overlap: its masks' common pixels.
+            truth: pixels of the true mask; None where it is known to have some, and empty predictions are not counted.
+        """
         unit = 1 << _IOU_UNIT
         iou_sum = overlap.intersection * unit // overlap.union if overlap.union else unit
         hits = tuple(int(overlap.iou >= threshold) for threshold in THRESHOLDS)
-        return Score(1, overlap.intersection, overlap.union, iou_sum, hits)
+        is_absent = truth == 0
+        is_empty = truth is not None and overlap.union + overlap.intersection == truth  # the prediction has the rest
+        return Score(
+            1,
+            overlap.intersection,
+            overlap.union,
+            iou_sum,
+            hits,
+            absent=int(is_absent),
+            absent_told=int(is_absent and is_empty),
+            missed=int(is_empty and not is_absent),
+        )
 
     @staticmethod
     def total(scores: Iterable[Score]) -> Score:
@@ -89,6 +115,9 @@ class Score:
             self.union + other.union,
             self.iou_sum + other.iou_sum,
             tuple(mine + theirs for mine, theirs in zip(self.hits, other.hits, strict=True)),
+            self.absent + other.absent,
+            self.absent_told + other.absent_told,
+            self.missed + other.missed,
         )
 
     @property
@@ -121,13 +150,35 @@ class Score:
         self._require_expressions()
         return {threshold: hits / self.expressions for threshold, hits in zip(THRESHOLDS, self.hits, strict=True)}
 
+    @property
+    def target_precision(self) -> dict[float, float]:
+        """Threshold -> part of the expressions that refer to something whose IoU reaches it, 0..1, as gRefCOCO counts
+        it; 0 where none does."""
+        targets = self.expressions - self.absent
+        found = (hits - self.absent_told for hits in self.hits)  # an empty mask that is right has an IoU of 1
+        return {one: hits / targets if targets else 0.0 for one, hits in zip(THRESHOLDS, found, strict=True)}
+
+    @property
+    def no_target_accuracy(self) -> float | None:
+        """gRefCOCO's N-acc: of the expressions that refer to nothing, the part with an empty mask, 0..1. None where
+        there is no such expression."""
+        return self.absent_told / self.absent if self.absent else None
+
+    @property
+    def target_accuracy(self) -> float | None:
+        """gRefCOCO's T-acc: of the expressions that refer to something, the part whose mask is not empty, 0..1. None
+        where there is no such expression."""
+        targets = self.expressions - self.absent
+        return 1 - self.missed / targets if targets else None
+
     def to_json(self) -> dict[str, Any]:
-        """Counts and measures as plain JSON values; rates are 0..1.
+        """Counts and measures as plain JSON values; rates are 0..1. Those of expressions that refer to nothing stand
+        there where some do.
 
         Raises:
             ValueError: there is no expression.
         """
-        return {
+        values: dict[str, Any] = {
             "expressions": self.expressions,
             "intersection": self.intersection,
             "union": self.union,
@@ -135,6 +186,14 @@ class Score:
             "mean_iou": self.mean_iou,
             "precision": {str(threshold): rate for threshold, rate in self.precision.items()},
         }
+        if self.absent:
+            values |= {
+                "absent": self.absent,
+                "no_target_accuracy": self.no_target_accuracy,
+                "target_accuracy": self.target_accuracy,
+                "target_precision": {str(threshold): rate for threshold, rate in self.target_precision.items()},
+            }
+        return values
 
     def _require_expressions(self) -> None:
         if self.expressions == 0:
@@ -151,17 +210,23 @@ class ScoreTable:
     """Name of ``WORD_BINS`` -> score; only lengths that occur."""
     by_group: dict[str, Score] = field(default_factory=dict)
     """Group given in the data -> score."""
+    by_targets: dict[str, Score] = field(default_factory=dict)
+    """Name of ``TARGETS`` -> score; only what occurs."""
 
-    def add(self, overlap: Overlap, *, words: int, group: str = "") -> None:
+    def add(self, overlap: Overlap, *, words: int, group: str = "", truth: int | None = None, targets: int = 1) -> None:
         """Counts one expression.
 
         Args:
             overlap: its masks' common pixels.
             words: its length (see ``count_words``).
             group: its group; empty where the data gives none.
+            truth: pixels of the true mask, as for ``Score.of``.
+            targets: objects that it refers to.
         """
-        score = Score.of(overlap)
+        score = Score.of(overlap, truth)
         self.all += score
+        number = TARGETS[min(targets, 2)]
+        self.by_targets[number] = self.by_targets.get(number, Score()) + score
         length = word_bin(words)
         self.by_words[length] = self.by_words.get(length, Score()) + score
         if group:
@@ -172,12 +237,21 @@ class ScoreTable:
             self.all + other.all,
             _merge(self.by_words, other.by_words),
             _merge(self.by_group, other.by_group),
+            _merge(self.by_targets, other.by_targets),
         )
 
     def rows(self) -> list[tuple[str, str, Score]]:
-        """(kind, name, score) of each row, kind being ``all``, ``words`` or ``group``, in the order to print them."""
+        """(kind, name, score) of each row, kind being ``all``, ``targets``, ``words`` or ``group``, in the order to
+        print them. Where all refer to one object there are no ``targets``."""
+        targets = [(name, self.by_targets[name]) for name in TARGETS if name in self.by_targets]
+        something = Score.total(score for name, score in targets if name != TARGETS[0])
+        if 0 < something.expressions < self.all.expressions and len(targets) > 2:
+            targets.insert(1, (ONE_OR_MORE, something))
+        if set(self.by_targets) <= {TARGETS[1]}:
+            targets = []
         return [
             ("all", "all", self.all),
+            *(("targets", name, score) for name, score in targets),
             *(("words", name, self.by_words[name]) for name in WORD_BINS if name in self.by_words),
             *(("group", name, self.by_group[name]) for name in sorted(self.by_group)),
         ]

@@ -12,17 +12,21 @@ from numpy.typing import NDArray
 
 from cmpc.data.transforms import resize_and_crop, undo_letterbox
 
-Protocol = Literal["paper", "standard"]
+Protocol = Literal["paper", "standard", "gres"]
 
 DESCRIPTIONS: dict[Protocol, str] = {
     "paper": "the logits are cut at 1e-9 at the network's size, the binary map is resized bilinearly and every value "
     "above zero counts (the published program's rule, which dilates masks slightly)",
     "standard": "the logits are resized bilinearly to the photo and cut at zero",
+    "gres": "as standard, but a mask of fewer than 50 pixels counts as empty; the measures are gRefCOCO's",
 }
 """What to print beside the numbers."""
 
 PAPER_THRESHOLD = 1e-9
 """The original's threshold on logits."""
+LEAST_PIXELS = 50
+"""Masks with fewer pixels are cleared by gRefCOCO's authors, so that networks without a judgement of whether anything
+fits can be compared (Liu, Ding and Jiang, GRES, CVPR 2023, section 5)."""
 
 
 def mask_from_logits(logits: NDArray[np.float32], height: int, width: int, protocol: Protocol) -> NDArray[np.bool_]:
@@ -39,7 +43,7 @@ def mask_from_logits(logits: NDArray[np.float32], height: int, width: int, proto
     """
     if protocol == "paper":
         return resize_and_crop(logits >= np.float32(PAPER_THRESHOLD), height, width)
-    return undo_letterbox(logits, height, width) >= 0
+    return _cleared(undo_letterbox(logits, height, width) >= 0, protocol)
 
 
 def mask_from_marginals(
@@ -51,7 +55,7 @@ def mask_from_marginals(
         marginals: float32, (2, S, S), background and foreground, as ``crf.refine`` gives them.
         height: height of the photo in pixels.
         width: width of the photo in pixels.
-        protocol: the rule; ``standard`` resizes the difference of the two marginals, then cuts it at zero.
+        protocol: the rule; all but ``paper`` resize the difference of the two marginals, then cut it at zero.
 
     Returns:
         bool, (height, width).
@@ -59,4 +63,9 @@ def mask_from_marginals(
     background, foreground = marginals
     if protocol == "paper":
         return resize_and_crop(foreground > background, height, width)
-    return undo_letterbox(foreground - background, height, width) > 0
+    return _cleared(undo_letterbox(foreground - background, height, width) > 0, protocol)
+
+
+def _cleared(mask: NDArray[np.bool_], protocol: Protocol) -> NDArray[np.bool_]:
+    """The mask, emptied where the protocol takes it for empty."""
+    return np.zeros_like(mask) if protocol == "gres" and np.count_nonzero(mask) < LEAST_PIXELS else mask

@@ -14,14 +14,16 @@ from rich.table import Table
 
 from cmpc.evaluation.evaluate import Evaluation
 from cmpc.evaluation.metrics import THRESHOLDS, Overlap, Score, ScoreTable
-from cmpc.evaluation.protocols import DESCRIPTIONS
+from cmpc.evaluation.protocols import DESCRIPTIONS, Protocol
 from cmpc.files import atomic_file
 
 JSON_FILE = "report.json"
 MARKDOWN_FILE = "report.md"
 EXPRESSIONS_FILE = "expressions.jsonl"
 
-_HEADINGS = ("expressions", "overall IoU", "mean IoU", *(f"P@{threshold}" for threshold in THRESHOLDS))
+_JSON_NAMES = {"targets": "targets", "words": "words", "group": "groups"}
+"""Kind of row -> what JSON calls its table."""
+_GRES_THRESHOLDS = (0.7, 0.8, 0.9)
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,10 @@ class Report:
 
     def terminal_tables(self) -> list[Table]:
         """The tables for ``rich``, rates in percent."""
-        return [_terminal_table(f"{self.title}{self._suffix(name)}", table) for name, table in self.tables.items()]
+        return [
+            _terminal_table(f"{self.title}{self._suffix(name)}", table, self.evaluation.protocol)
+            for name, table in self.tables.items()
+        ]
 
     def to_json(self) -> dict[str, Any]:
         """All numbers as plain JSON values; rates are 0..1."""
@@ -77,9 +82,11 @@ class Report:
         lines = [f"# {self.title}", "", f"Protocol `{protocol}`: {DESCRIPTIONS[protocol]}. Rates in percent."]
         for name, table in self.tables.items():
             lines += ["", f"## Masks{self._suffix(name)}" if self.evaluation.with_crf else "## Masks", ""]
-            lines += [f"| | {' | '.join(_HEADINGS)} |", f"| --- |{' ---: |' * len(_HEADINGS)}"]
+            headings = _headings(table, protocol)
+            lines += [f"| | {' | '.join(headings)} |", f"| --- |{' ---: |' * len(headings)}"]
             for kind, row, score in table.rows():
-                lines.append(f"| {_row_name(kind, row).replace('|', '/')} | {' | '.join(_cells(score))} |")
+                cells = _cells(score, table, protocol)
+                lines.append(f"| {_row_name(kind, row).replace('|', '/')} | {' | '.join(cells)} |")
         return "\n".join(lines) + "\n"
 
     def expression_lines(self) -> Iterator[dict[str, Any]]:
@@ -93,6 +100,7 @@ class Report:
                 "expression": sample.expression,
                 "words": sample.words,
                 "group": sample.group,
+                "targets": sample.targets,
                 **_json_overlap(result.without_crf),
             }
             if result.with_crf is not None:
@@ -115,16 +123,16 @@ class Report:
         return ", with DenseCRF" if table == "with_crf" else ", without DenseCRF"
 
 
-def _terminal_table(title: str, table: ScoreTable) -> Table:
+def _terminal_table(title: str, table: ScoreTable, protocol: Protocol) -> Table:
     result = Table(title=escape(title), title_justify="left", title_style="bold", box=SIMPLE, padding=(0, 1, 0, 0))
     result.add_column("", no_wrap=True)
-    for heading in _HEADINGS:
+    for heading in _headings(table, protocol):
         result.add_column(heading.replace(" ", "\n"), justify="right", no_wrap=True, vertical="bottom")
     previous = "all"
     for kind, name, score in table.rows():
         if kind != previous:
             result.add_section()
-        result.add_row(escape(_row_name(kind, name)), *_cells(score))
+        result.add_row(escape(_row_name(kind, name)), *_cells(score, table, protocol))
         previous = kind
     return result
 
@@ -133,9 +141,24 @@ def _row_name(kind: str, name: str) -> str:
     return f"{name} words" if kind == "words" else name
 
 
-def _cells(score: Score) -> list[str]:
-    rates = (score.overall_iou, score.mean_iou, *score.precision.values())
-    return [f"{score.expressions:,}", *(f"{100 * rate:.2f}" for rate in rates)]
+def _headings(table: ScoreTable, protocol: Protocol) -> list[str]:
+    if protocol == "gres":
+        return ["expressions", "gIoU", "cIoU", "N-acc", "T-acc", *(f"P@{threshold}" for threshold in _GRES_THRESHOLDS)]
+    accuracies = ["N-acc", "T-acc"] if table.all.absent else []
+    return ["expressions", "overall IoU", "mean IoU", *accuracies, *(f"P@{threshold}" for threshold in THRESHOLDS)]
+
+
+def _cells(score: Score, table: ScoreTable, protocol: Protocol) -> list[str]:
+    rates: list[float | None]
+    accuracies = [score.no_target_accuracy, score.target_accuracy]
+    if protocol == "gres":
+        found = [score.target_precision[threshold] for threshold in _GRES_THRESHOLDS]
+        has_targets = score.expressions > score.absent
+        rates = [score.mean_iou, score.overall_iou, *accuracies, *(found if has_targets else [None] * len(found))]
+    else:
+        rates = [score.overall_iou, score.mean_iou, *(accuracies if table.all.absent else [])]
+        rates += score.precision.values()
+    return [f"{score.expressions:,}", *("" if rate is None else f"{100 * rate:.2f}" for rate in rates)]
 
 
 def _json_table(table: ScoreTable) -> dict[str, Any]:
@@ -144,7 +167,7 @@ def _json_table(table: ScoreTable) -> dict[str, Any]:
         if kind == "all":
             values["all"] = score.to_json()
         else:
-            values["words" if kind == "words" else "groups"][name] = score.to_json()
+            values.setdefault(_JSON_NAMES[kind], {})[name] = score.to_json()
     return values
 
 

@@ -6,13 +6,14 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from cmpc.data.masks import decode_runs
 from cmpc.data.schema import ReferredObject
 from cmpc.evaluation.metrics import count_words
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One expression with the object that it refers to."""
+    """One expression with what it refers to."""
 
     number: int
     """Position among the expressions of the split, from 0."""
@@ -30,6 +31,16 @@ class Sample:
     def group(self) -> str:
         """The group that the data gives; empty where it gives none."""
         return self.row.groups[self.position] if self.row.groups else ""
+
+    @property
+    def targets(self) -> int:
+        """Objects that the expression refers to: 0 where nothing in the image fits."""
+        return 0 if self.row.is_empty else max(len(self.row.instances), 1)
+
+    @property
+    def truth(self) -> int:
+        """Pixels of the true mask."""
+        return 0 if self.row.is_empty else int(decode_runs(self.row.rle)[1::2].sum())
 
     @property
     def words(self) -> int:

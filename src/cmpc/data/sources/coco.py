@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from cmpc.data.schema import ReferredObject
 from cmpc.data.sources.collection import WHOLE, Collection, Reading, find_images
 from cmpc.data.sources.faults import BrokenRows
-from cmpc.data.sources.fields import expression_texts, identity, split_name
+from cmpc.data.sources.fields import expression_texts, identities, identity, split_name
 from cmpc.data.sources.instances import Instances
 from cmpc.data.sources.json_files import read_rows, row_object
 
@@ -29,7 +29,8 @@ def collect(
 
     Args:
         instances: a file in the format of COCO's ``instances_*.json``.
-        expressions: a JSON list, or JSON Lines, of ``{"ann_id": 123, "expressions": ["..."], "split": "train"}``.
+        expressions: a JSON list, or JSON Lines, of ``{"ann_id": 123, "expressions": ["..."], "split": "train"}``;
+            ``ann_id`` may be a list, of several annotations or of none.
         images: the folder that holds the images.
         reading: which splits, and what to do about images.
         default_split: split of the entries that name none.
@@ -39,15 +40,15 @@ def collect(
     """
     broken = BrokenRows(reading.skip_broken)
     objects = Instances.load(instances)
-    referred: dict[tuple[str, int | str], tuple[str, ...]] = {}
+    referred: dict[tuple[str, int | str, tuple[int | str, ...]], tuple[str, ...]] = {}
     sizes: dict[str, tuple[int, int] | None] = {}
     for place, content in read_rows(expressions):
         with broken.told("entries that are wrong", f"{expressions}, {place}"):
             entry = _entry(content, default_split)
-            _check_annotation(entry, objects)
+            image_id = objects.common_image(entry.annotation_ids, entry.image_id)
             if not reading.splits or entry.split in reading.splits:
-                objects.add_size(entry.annotation_id, sizes)
-                key = (entry.split, entry.annotation_id)
+                objects.add_size(image_id, sizes)
+                key = (entry.split, image_id, entry.annotation_ids)
                 referred[key] = referred.get(key, ()) + entry.texts
     if not referred:
         where = f" of the splits {', '.join(reading.splits)}" if reading.splits else ""
@@ -55,9 +56,10 @@ def collect(
 
     found = find_images(images, USUAL_IMAGE_FOLDERS, sizes, reading, broken)
     rows: dict[str, list[ReferredObject]] = {}
-    for (split, annotation_id), texts in reading.track(referred.items(), "reading masks", len(referred)):
+    for (split, image_id, ids), texts in reading.track(referred.items(), "reading masks", len(referred)):
         with broken.told("broken masks", str(instances)):
-            row = objects.row(annotation_id, str(annotation_id), texts)
+            name = " and ".join(map(str, ids)) if ids else f"none in {image_id}"
+            row = objects.row(name, image_id, ids, texts)
             if row.image in found.sizes:
                 rows.setdefault(split, []).append(row)
     if not rows:
@@ -76,7 +78,8 @@ def collect(
 class _Entry(NamedTuple):
     """An entry of the list of expressions, checked."""
 
-    annotation_id: int | str
+    annotation_ids: tuple[int | str, ...]
+    """Sorted; empty where the expressions refer to nothing."""
     image_id: int | str | None
     """None where the entry does not say it."""
     split: str
@@ -92,22 +95,8 @@ def _entry(content: Any, default_split: str) -> _Entry:
     if len(texts) != 1:
         raise ValueError("it needs expressions, a list of texts")
     return _Entry(
-        identity(ids[0]),
+        tuple(sorted(identities(ids[0]), key=str)),
         identity(values["image_id"]) if "image_id" in values else None,
         split_name(values.get("split", default_split)),
         expression_texts([texts[0]] if isinstance(texts[0], str) else texts[0]),
     )
-
-
-def _check_annotation(entry: _Entry, objects: Instances) -> None:
-    """
-    Raises:
-        ValueError: there is no such annotation, or it is of another image.
-    """
-    if entry.annotation_id not in objects.annotations:
-        raise ValueError(f"annotation {entry.annotation_id} is not in {objects.path}")
-    image_id = objects.image_id_of(entry.annotation_id)
-    if entry.image_id is not None and entry.image_id != image_id:
-        raise ValueError(
-            f"it is about image {entry.image_id}, but annotation {entry.annotation_id} is of image {image_id}"
-        )

@@ -9,22 +9,37 @@ from dataclasses import dataclass, field
 
 from cmpc.errors import UserError
 
+EXAMPLES = 3
+"""Things of one reason that are named; the others are only counted."""
+
+
+class BrokenRowError(ValueError):
+    """What is wrong with a row, where there is a reason of its own to count it by."""
+
+    def __init__(self, reason: str, phrase: str) -> None:
+        super().__init__(phrase)
+        self.reason = reason
+
 
 @dataclass
 class Faults:
-    """What is broken: reason, number, first example."""
+    """What is broken: reason, number, first examples."""
 
     counts: Counter[str] = field(default_factory=Counter)
-    first: dict[str, str] = field(default_factory=dict)
+    first: dict[str, list[str]] = field(default_factory=dict)
 
     def add(self, reason: str, example: str) -> None:
         """Counts something broken; ``reason`` is a plural such as "broken masks"."""
         self.counts[reason] += 1
-        self.first.setdefault(reason, example)
+        examples = self.first.setdefault(reason, [])
+        if len(examples) < EXAMPLES:
+            examples.append(example)
 
     def lines(self) -> list[str]:
-        """A phrase for each reason: "broken masks: 3 (first: ...)"."""
-        return [f"{reason}: {count:,} (first: {self.first[reason]})" for reason, count in self.counts.items()]
+        """A phrase for each reason: "broken masks: 7 (first: ...; ...; ...)"."""
+        return [
+            f"{reason}: {count:,} (first: {'; '.join(self.first[reason])})" for reason, count in self.counts.items()
+        ]
 
     def check(self) -> None:
         """Refuses what has faults.
@@ -50,7 +65,7 @@ class BrokenRows:
         """Names what is done with a row: an error in the block ends the block, and the whole if nothing is skipped.
 
         Args:
-            reason: a plural, as for ``Faults.add``.
+            reason: a plural, as for ``Faults.add``, where a ``BrokenRowError`` has none of its own.
             where: file and row.
 
         Raises:
@@ -62,7 +77,7 @@ class BrokenRows:
         except ValueError as error:
             if not self.skip:
                 raise UserError(f"{where}: {error}.") from None
-            self.faults.add(reason, f"{where}: {error}")
+            self.faults.add(error.reason if isinstance(error, BrokenRowError) else reason, f"{where}: {error}")
         except UserError as error:
             if not self.skip:
                 raise

@@ -7,6 +7,7 @@ from pathlib import PurePosixPath, PureWindowsPath
 from typing import TypeGuard
 
 from cmpc.data.schema import SPLIT_NAME
+from cmpc.data.sources.faults import BrokenRowError
 
 
 def image_name(value: object) -> str:
@@ -59,6 +60,19 @@ def identity(value: object) -> int | str:
     if number is None:
         raise ValueError(f"{value!r} is no id: neither a whole number nor text")
     return number
+
+
+def identities(value: object) -> tuple[int | str, ...]:
+    """The ids of a list, or the one that stands there without a list.
+
+    Raises:
+        ValueError: one is no id, or stands there twice.
+    """
+    found = tuple(identity(one) for one in (value if isinstance(value, list) else [value]))
+    if len(set(found)) < len(found):
+        twice = next(one for number, one in enumerate(found) if one in found[:number])
+        raise BrokenRowError("lists of ids in which one stands twice", f"the id {twice} stands twice in its list")
+    return found
 
 
 def whole_number(value: object) -> int | None:

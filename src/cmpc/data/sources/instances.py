@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from cmpc.data.masks import box_of, rle_from_coco
 from cmpc.data.schema import ReferredObject
+from cmpc.data.sources.faults import BrokenRowError
 from cmpc.data.sources.fields import identity, image_name, whole_number
 from cmpc.data.sources.json_files import read_json
+from cmpc.data.sources.targets import target_of
 from cmpc.errors import UserError
 
 
@@ -44,16 +47,17 @@ class Instances:
             raise UserError(f"{path} does not look like COCO's instances: it lacks images or annotations.") from None
         return Instances(path, images, annotations, names)
 
-    def image_of(self, annotation_id: int | str) -> tuple[str, int, int]:
-        """File name, height and width of the image of an annotation.
+    def image(self, image_id: int | str) -> tuple[str, int, int]:
+        """File name, height and width of an image.
 
         Raises:
-            UserError: the image is not in the file, or its entry is damaged.
+            BrokenRowError: it is not in the file.
+            UserError: its entry is damaged.
         """
-        image = self.images.get(self.image_id_of(annotation_id))
+        image = self.images.get(image_id)
         if image is None:
-            raise UserError(
-                f"{self.path}: the image of annotation {annotation_id} is not in the file: add it to the images."
+            raise BrokenRowError(
+                "images that are missing in the instances", f"its image {image_id} is not in the file {self.path}"
             )
         try:
             height, width = whole_number(image["height"]), whole_number(image["width"])
@@ -76,13 +80,46 @@ class Instances:
         except ValueError:
             raise UserError(f"{self.path}: annotation {annotation_id} does not say of which image it is.") from None
 
-    def add_size(self, annotation_id: int | str, sizes: dict[str, tuple[int, int] | None]) -> None:
-        """Adds file name, height and width of the image of an annotation to those of others.
+    def common_image(self, annotation_ids: Sequence[int | str], image_id: int | str | None) -> int | str:
+        """The id of the image that annotations are of.
+
+        Args:
+            annotation_ids: those that an expression refers to; none where it refers to nothing.
+            image_id: the image that it is about; None where nothing says it.
 
         Raises:
-            UserError: as ``image_of``; or the file has another size in another entry.
+            BrokenRowError: there is no such annotation, one is of another image, or nothing says which image it is.
+            UserError: an annotation has no image.
         """
-        image, height, width = self.image_of(annotation_id)
+        if missing := [one for one in annotation_ids if one not in self.annotations]:
+            raise BrokenRowError(
+                "annotations that are missing in the instances",
+                f"it names annotation {missing[0]}, which is not in {self.path}: take both files from the same release",
+            )
+        about = "it is about" if image_id is not None else f"its annotation {next(iter(annotation_ids), '')} is of"
+        for one in annotation_ids:
+            found = self.image_id_of(one)
+            if image_id is None:
+                image_id = found
+            elif found != image_id:
+                raise BrokenRowError(
+                    "annotations of another image",
+                    f"{about} image {image_id}, but its annotation {one} is of image {found}: take both files from the "
+                    "same release",
+                )
+        if image_id is None:
+            raise BrokenRowError(
+                "rows without an image", "it refers to nothing and does not say in which image: give it an image_id"
+            )
+        return image_id
+
+    def add_size(self, image_id: int | str, sizes: dict[str, tuple[int, int] | None]) -> None:
+        """Adds file name, height and width of an image to those of others.
+
+        Raises:
+            BrokenRowError, UserError: as ``image``; or the file has another size in another entry.
+        """
+        image, height, width = self.image(image_id)
         known = sizes.setdefault(image, (height, width))
         if known is not None and known != (height, width):
             raise UserError(
@@ -90,25 +127,47 @@ class Instances:
                 f"{height}."
             )
 
-    def row(self, annotation_id: int | str, ref_id: str, expressions: tuple[str, ...]) -> ReferredObject:
-        """The table row of an annotation.
+    def row(
+        self, ref_id: str, image_id: int | str, annotation_ids: Sequence[int | str], expressions: tuple[str, ...]
+    ) -> ReferredObject:
+        """The table row of what some annotations of an image show together; of nothing where there are none.
 
         Raises:
-            UserError: its mask is broken or empty.
+            UserError: a mask is broken or empty.
         """
-        annotation = self.annotations[annotation_id]
-        image, height, width = self.image_of(annotation_id)
+        image, height, width = self.image(image_id)
+        target = target_of([self._rle(one, height, width) for one in annotation_ids], height, width)
+        names = {self._category(one) for one in annotation_ids}
+        return ReferredObject(
+            ref_id=ref_id,
+            image_id=str(image_id),
+            image=image,
+            height=height,
+            width=width,
+            rle=target.rle,
+            box=target.box,
+            category=names.pop() if len(names) == 1 else "",
+            expressions=expressions,
+            instances=target.instances,
+        )
+
+    def is_crowd(self, annotation_id: int | str) -> bool:
+        """Whether an annotation marks many things at once, which were not told apart."""
+        return bool(self.annotations[annotation_id].get("iscrowd"))
+
+    def _rle(self, annotation_id: int | str, height: int, width: int) -> str:
         try:
-            rle = rle_from_coco(annotation.get("segmentation"), height, width)
-            box = box_of(rle, height, width)
+            rle = rle_from_coco(self.annotations[annotation_id].get("segmentation"), height, width)
+            box_of(rle, height, width)
         except ValueError as error:
             raise UserError(f"{self.path}: the mask of annotation {annotation_id} is broken: {error}.") from None
+        return rle
+
+    def _category(self, annotation_id: int | str) -> str:
         try:
-            category = self.categories.get(identity(annotation.get("category_id")), "")
+            return self.categories.get(identity(self.annotations[annotation_id].get("category_id")), "")
         except ValueError:
-            category = ""
-        image_id = str(self.image_id_of(annotation_id))
-        return ReferredObject(ref_id, image_id, image, height, width, rle, box, category, expressions)
+            return ""
 
 
 def by_id(entries: Any, what: str, path: Path) -> dict[int | str, Any]:

@@ -11,8 +11,6 @@ from cmpc.conventions import WORD_TYPES
 from cmpc.data.image_formats import ImageHeader, read_header
 from cmpc.data.mask_pictures import doubt, read_mask_picture
 from cmpc.data.masks import (
-    box_of,
-    decode_mask,
     encode_mask,
     polygon_parts,
     reaches_outside,
@@ -25,6 +23,7 @@ from cmpc.data.sources.collection import WHOLE, Collection, Reading, find_images
 from cmpc.data.sources.faults import BrokenRows, Faults
 from cmpc.data.sources.fields import expression_texts, identity, image_name, is_text, split_name
 from cmpc.data.sources.json_files import read_rows, row_object
+from cmpc.data.sources.targets import target_of
 from cmpc.data.vocabulary import tokenize
 from cmpc.errors import UserError
 
@@ -47,7 +46,8 @@ class _Line:
     groups: tuple[str, ...]
     word_types: tuple[tuple[str, ...], ...]
     shape: str
-    shape_value: Any
+    objects: tuple[Any, ...]
+    """A value of this shape for each object that the expressions refer to; empty where they refer to nothing."""
 
 
 def collect(
@@ -81,23 +81,25 @@ def collect(
         height, width = found.sizes[line.image]
         where = f"{table}, {line.place}"
         with broken.told("broken masks", f"{where}: the mask is broken"):
-            rle = _rle(line, table.parent, height, width)
+            target = target_of([_rle(line, one, table.parent, height, width) for one in line.objects], height, width)
             row = ReferredObject(
                 ref_id=line.ref_id,
                 image_id=line.image,
                 image=line.image,
                 height=height,
                 width=width,
-                rle=rle,
-                box=box_of(rle, height, width),
+                rle=target.rle,
+                box=target.box,
                 category=line.category,
                 expressions=line.expressions,
                 groups=line.groups,
                 word_types=line.word_types,
+                instances=target.instances,
             )
             rows.setdefault(line.split, []).append(row)
-            mask = decode_mask(rle, height, width)
-            if (reason := doubt(mask)) and (line.shape != "box" or mask.sum() == 1):  # a box may be the whole photo
+            mask = row.decode_mask()
+            is_doubted = bool(line.objects) and (line.shape != "box" or mask.sum() == 1)  # a box may be the whole photo
+            if is_doubted and (reason := doubt(mask)):
                 doubts.add("masks that may not be as they are meant", f"{where}: {reason}")
     if not rows:
         raise broken.nothing_left(f"{table} holds no object that can be used")
@@ -151,8 +153,21 @@ def _line(place: str, content: Any) -> _Line:
         groups=_groups(values, len(expressions)),
         word_types=_word_types(values, expressions),
         shape=shapes[0],
-        shape_value=values[shapes[0]],
+        objects=_objects(shapes[0], values[shapes[0]]),
     )
+
+
+def _objects(shape: str, value: Any) -> tuple[Any, ...]:
+    """The values of a line's objects: a list is one of objects where it cannot mean a single one."""
+    if not isinstance(value, list):
+        return (value,)
+    if shape == "box":
+        several = not value or isinstance(value[0], list)
+    elif shape == "polygon":
+        several = not value or (isinstance(value[0], list) and bool(value[0]) and isinstance(value[0][0], list))
+    else:
+        several = True
+    return tuple(value) if several else (value,)
 
 
 def _expressions(values: dict[str, Any]) -> tuple[str, ...]:
@@ -193,8 +208,7 @@ def _word_types(values: dict[str, Any], expressions: Sequence[str]) -> tuple[tup
     return tuple(tuple(types) for types in given)
 
 
-def _rle(line: _Line, folder: Path, height: int, width: int) -> str:
-    value = line.shape_value
+def _rle(line: _Line, value: Any, folder: Path, height: int, width: int) -> str:
     if line.shape == "mask":
         return encode_mask(read_mask_picture(_mask_path(folder, value), name=value, size=(height, width)))
     if line.shape == "box":
@@ -231,15 +245,18 @@ def _sizes_by_annotations(lines: Sequence[_Line], folder: Path) -> Callable[[str
 
 
 def _may_fit(line: _Line, folder: Path, height: int, width: int) -> bool:
-    """Whether a mask may be one of an image of this size; also if it is broken, which is told later."""
-    value = line.shape_value
+    """Whether the masks of a line may be of an image of this size; also if one is broken, which is told later."""
+    return all(_may_be_of(line.shape, value, folder, height, width) for value in line.objects)
+
+
+def _may_be_of(shape: str, value: Any, folder: Path, height: int, width: int) -> bool:
     try:
-        if line.shape == "mask":
+        if shape == "mask":
             header = read_header(_mask_path(folder, value))
             return (header.height, header.width) == (height, width)
-        if line.shape == "rle":
+        if shape == "rle":
             return value.get("size") in (None, [height, width])
-        if line.shape == "box":
+        if shape == "box":
             x, y, box_width, box_height = value
             polygons = [[x, y, x + box_width, y + box_height]]
         else:
