@@ -67,18 +67,17 @@ class Instance:
 
 
 def find_instances(
-    mask: NDArray[np.bool_], probability: NDArray[np.float32], box: tuple[int, int, int, int]
+    mask: NDArray[np.bool_], box: tuple[int, int, int, int], probability: NDArray[np.float32]
 ) -> tuple[Instance, ...]:
     """The parts of a mask, the largest first; pixels that touch at a corner hang together.
 
     Args:
         mask: bool, (H, W).
-        probability: of each pixel, (H, W).
         box: smallest box around the mask, which has a pixel: x, y, width, height.
+        probability: of each pixel in the box, (height, width).
     """
     left, top, width, height = box
-    window = (slice(top, top + height), slice(left, left + width))
-    inside, likely = np.ascontiguousarray(mask[window]), probability[window]
+    inside = np.ascontiguousarray(mask[top : top + height, left : left + width])
     count, labels, stats, _ = cv2.connectedComponentsWithStats(inside.view(np.uint8), connectivity=8)
     areas = stats[:, cv2.CC_STAT_AREA]
     smallest = SMALLEST_SHARE * areas[1:].sum()
@@ -89,6 +88,6 @@ def find_instances(
         x, y, part_width, part_height = (int(value) for value in stats[label, :4])
         part = (slice(y, y + part_height), slice(x, x + part_width))
         here = labels[part] == label
-        score = float(likely[part].mean(where=here, dtype=np.float64))
+        score = float(probability[part].mean(where=here, dtype=np.float64))
         found.append(Instance(here, (left + x, top + y, part_width, part_height), mask.shape, score))
     return tuple(found)

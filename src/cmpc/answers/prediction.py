@@ -27,6 +27,11 @@ if TYPE_CHECKING:
     import supervision
 
 
+def nothing_fits(expression: str) -> str:
+    """The sentence for an expression that fits nothing in the photo."""
+    return f"nothing in the photo fits {expression!r}"
+
+
 class _Measures(NamedTuple):
     """What is told of a mask."""
 
@@ -113,7 +118,7 @@ class Prediction:
         """
         if self.box is None:
             return ()
-        return find_instances(self.mask, self.probability, self.box)
+        return find_instances(self.mask, self.box, self._probability_in(self.box))
 
     @property
     def area(self) -> int:
@@ -129,6 +134,11 @@ class Prediction:
     def box(self) -> tuple[int, int, int, int] | None:
         """Smallest box around the mask: x, y, width, height in pixels; None when the mask is empty."""
         return self._measures.box
+
+    @property
+    def caption(self) -> str:
+        """The expression with its score, or that nothing in the photo fits it."""
+        return nothing_fits(self.expression) if self.is_absent else f"{self.expression} ({self.score:.2f})"
 
     @cached_property
     def has_holes(self) -> bool:
@@ -154,6 +164,7 @@ class Prediction:
         return {
             "expression": self.expression,
             "present": None if self.present is None else round(self.present, 4),
+            "presence_threshold": self.presence_threshold,
             "score": round(self.score, 4),
             "threshold": self.threshold,
             "box": None if self.box is None else list(self.box),
@@ -263,7 +274,7 @@ class Prediction:
             UserError: the image is missing, broken, or of another size than the mask.
         """
         drawn = overlay(self._pixels(image), [self.mask], opacity=opacity)
-        return Image.fromarray(with_legend(drawn, [f"{self.expression} ({self.score:.2f})"]) if legend else drawn)
+        return Image.fromarray(with_legend(drawn, [self.caption]) if legend else drawn)
 
     def _repr_html_(self) -> str:
         """The mask with its expression and score, as notebooks show it."""
@@ -291,6 +302,16 @@ class Prediction:
                 np.exp(np.negative(values, out=values), out=values)
             values += 1
             yield rows, np.reciprocal(values, out=values)
+
+    def _probability_in(self, box: tuple[int, int, int, int]) -> NDArray[np.float32]:
+        """The probabilities in a box: x, y, width, height -> (height, width)."""
+        left, top, width, height = box
+        inside = np.empty((height, width), np.float32)
+        for rows, values in self._bands():
+            first, last = max(rows.start, top), min(rows.stop, top + height)
+            if first < last:
+                inside[first - top : last - top] = values[first - rows.start : last - rows.start, left : left + width]
+        return inside
 
     @cached_property
     def _measures(self) -> _Measures:
