@@ -70,12 +70,22 @@ CONFIGURATIONS: dict[str, ModelConfig] = {
     "selection": with_network(SMALL, GroundedConfig, selection=True),
     "parts of the model that ships": tiny_config(50, "grounded", exchange_rounds=0, conv_lstm=False),
     "parts of the model for photos": dataclasses.replace(
-        with_network(SMALL, GroundedConfig, selection=True, grid_level="c4", refinement_stride=8, middle_error=0.06),
+        with_network(
+            SMALL,
+            GroundedConfig,
+            selection=True,
+            grid_level="c4",
+            refinement_stride=8,
+            middle_error=0.06,
+            presence_channels=8,
+        ),
         image=dataclasses.replace(SMALL.image, **EfficientNetLiteConfig().image_conventions),
         backbone=EfficientNetLiteConfig(),
     ),
     "recurrent refinement network": with_network(PAPER, RRNConfig),
     "recurrent refinement network on the compact backbone": with_network(SMALL, RRNConfig),
+    "small, telling presence": SMALL.changed(network={"presence_channels": 8}),
+    "recurrent refinement network, telling presence": with_network(PAPER, RRNConfig, presence_channels=8),
 }
 
 

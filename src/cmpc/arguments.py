@@ -19,15 +19,19 @@ ImageSource = str | Path | bytes | NDArray | Image.Image
 """A path, the bytes of a file, an array (H, W) or (H, W, 3 or 4) of uint8 or uint16 in RGB order, or a PIL image."""
 
 
-def to_threshold(value: Any) -> float:
+def to_threshold(value: Any, what: str = "the threshold") -> float:
     """A threshold as a plain number.
+
+    Args:
+        value: what was given.
+        what: its name in an error.
 
     Raises:
         UsageError: it is no number, or not between 0 and 1.
     """
     is_number = isinstance(value, Real) and not isinstance(value, bool)
     if not is_number or not 0 <= value <= 1:
-        raise UsageError(f"the threshold must be a number between 0 and 1, got {shown(value)}.")
+        raise UsageError(f"{what} must be a number between 0 and 1, got {shown(value)}.")
     return float(value)
 
 

@@ -15,6 +15,8 @@ STRIDE = 8
 """Pixels of a cell of the grid along each axis: the stride of level c3 of every backbone."""
 PAD_ID = 0
 """Id of the token that fills expressions up to the length of the longest."""
+PRESENCE_THRESHOLD = 0.5
+"""An expression fits nothing where the probability that something does is lower, unless another threshold is asked."""
 
 
 @dataclass(frozen=True)

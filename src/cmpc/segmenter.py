@@ -22,10 +22,11 @@ from cmpc.arguments import (
     to_pixels,
     to_threshold,
 )
+from cmpc.conventions import PRESENCE_THRESHOLD
 from cmpc.data.query import Query, check_length, holds_a_word
 from cmpc.data.vocabulary import Vocabulary
 from cmpc.engines.asking import ask, see, to_square
-from cmpc.engines.engine import Engine, EngineName, Features, Precision
+from cmpc.engines.engine import Answer, Engine, EngineName, Features, Precision, probability_of
 from cmpc.engines.loading import load_engine
 from cmpc.errors import CutExpressionWarning, UsageError, UserError
 from cmpc.model_folder import located, write_model_files
@@ -195,6 +196,7 @@ class Segmenter:
         image: ImageSource | EncodedImage | None = None,
         *,
         threshold: float = 0.5,
+        presence_threshold: float = PRESENCE_THRESHOLD,
         refine: RefineName = "none",
     ) -> list[Prediction]:
         """The masks of expressions about one image.
@@ -203,6 +205,8 @@ class Segmenter:
             expressions: one expression or several.
             image: the image; None for the one given to ``set_image``.
             threshold: pixels at least this likely form the mask, 0..1.
+            presence_threshold: the mask is empty where the network says that anything in the image fits with a lower
+                probability, 0..1; 0: never. It changes nothing for networks that do not tell.
             refine: ``crf`` or ``guided`` to draw the masks' edges to those of the photo, as ``Prediction.refined``.
 
         Returns:
@@ -215,7 +219,7 @@ class Segmenter:
                 the expressions, there is no such refinement, or it is asked for without the photo itself.
         """
         check_image_comes_last(expressions, image, (EncodedImage,))
-        threshold = to_threshold(threshold)
+        thresholds = to_threshold(threshold), to_threshold(presence_threshold, "the presence threshold")
         check_refinement(refine)
         queries = self._queries(expressions)
         encoded, pixels = (self._image, self._pixels) if image is None else (image, None)
@@ -224,7 +228,7 @@ class Segmenter:
         if not isinstance(encoded, EncodedImage):
             pixels = to_pixels(encoded)
             encoded = self._encode([pixels])[0]
-        predictions = self._answer(encoded, queries, threshold)
+        predictions = self._answer(encoded, queries, *thresholds)
         if refine == "none":
             return predictions
         if pixels is None:
@@ -237,6 +241,7 @@ class Segmenter:
         images: Sequence[ImageSource],
         *,
         threshold: float = 0.5,
+        presence_threshold: float = PRESENCE_THRESHOLD,
         refine: RefineName = "none",
     ) -> list[list[Prediction]]:
         """The masks of expressions about several images, which the network sees as one batch.
@@ -245,6 +250,7 @@ class Segmenter:
             expressions: for each image one expression or several.
             images: B images, of any sizes.
             threshold: pixels at least this likely form the mask, 0..1.
+            presence_threshold: as for ``predict``.
             refine: as for ``predict``.
 
         Returns:
@@ -263,14 +269,14 @@ class Segmenter:
             )
         for some, image in zip(asked, images, strict=True):
             check_image_comes_last(some, image, (EncodedImage,))
-        threshold = to_threshold(threshold)
+        thresholds = to_threshold(threshold), to_threshold(presence_threshold, "the presence threshold")
         check_refinement(refine)
         if not images:
             return []
         queries = [self._queries(some) for some in asked]
         photos = [to_pixels(image) for image in images]
         return [
-            [prediction.refined(pixels, refine) for prediction in self._answer(encoded, some, threshold)]
+            [prediction.refined(pixels, refine) for prediction in self._answer(encoded, some, *thresholds)]
             for pixels, encoded, some in zip(photos, self._encode(photos), queries, strict=True)
         ]
 
@@ -308,29 +314,36 @@ class Segmenter:
         features = see(self.engine, [to_square(pixels, self.config) for pixels in images])
         return [EncodedImage(some, *pixels.shape[:2]) for some, pixels in zip(features, images, strict=True)]
 
-    def _answer(self, image: EncodedImage, queries: Sequence[Query], threshold: float) -> list[Prediction]:
+    def _answer(
+        self, image: EncodedImage, queries: Sequence[Query], threshold: float, presence_threshold: float
+    ) -> list[Prediction]:
         if not queries:
             return []
-        answers = zip(queries, *ask(self.engine, image.features, queries), strict=True)
-        return [self._prediction(image, query, logits, types, threshold) for query, logits, types in answers]
+        answers = ask(self.engine, image.features, queries)
+        return [
+            self._prediction(image, query, answer, threshold, presence_threshold)
+            for query, answer in zip(queries, answers.of_each(), strict=True)
+        ]
 
     def _prediction(
         self,
         image: EncodedImage,
         query: Query,
-        logits: NDArray[np.float32],
-        word_types: NDArray[np.float32],
+        answer: Answer,
         threshold: float,
+        presence_threshold: float,
     ) -> Prediction:
-        """The answer to one query, of what the network gives: logits, (S, S), and types of its tokens, (T, 4)."""
+        """What is made of the network's answer to one query."""
         _, first_tokens = np.unique(query.word_of_token, return_index=True)
         return Prediction(
             query=query,
-            logits=logits.copy(),  # without those of the other expressions
+            logits=answer.logits.copy(),  # without those of the other expressions
             height=image.height,
             width=image.width,
             threshold=threshold,
-            word_types=word_types[first_tokens],
+            word_types=answer.word_types[first_tokens],
+            present=None if answer.presence is None else probability_of(answer.presence),
+            presence_threshold=presence_threshold,
         )
 
     def _torch_engine(self, reason: str) -> TorchEngine:
@@ -350,6 +363,7 @@ class Segmenter:
         image: ImageSource,
         seen: EncodedImage | None = None,
         threshold: float = 0.5,
+        presence_threshold: float = PRESENCE_THRESHOLD,
     ) -> Explanation:
         """How the model comes to its answer: the stages of the paper's first figure.
 
@@ -358,6 +372,7 @@ class Segmenter:
             image: the image.
             seen: what ``set_image`` gave for this image, to see it only once.
             threshold: pixels at least this likely form the mask, 0..1.
+            presence_threshold: as for ``predict``.
 
         Returns:
             Every map of it is documented there. ``cmpc.explanation.save`` writes it as PNG, SVG or JSON.
@@ -374,7 +389,7 @@ class Segmenter:
 
         check_explainable(self.config)
         engine = self._torch_engine("only the torch engine explains")
-        threshold = to_threshold(threshold)
+        thresholds = to_threshold(threshold), to_threshold(presence_threshold, "the presence threshold")
         query = self.query(expression)
         pixels = to_pixels(image)
         if not isinstance(seen, EncodedImage | None):
@@ -386,8 +401,8 @@ class Segmenter:
                 f"got one of {encoded.height} x {encoded.width}."
             )
 
-        def make_prediction(logits: NDArray[np.float32], word_types: NDArray[np.float32]) -> Prediction:
-            return self._prediction(encoded, query, logits, word_types, threshold)
+        def make_prediction(answer: Answer) -> Prediction:
+            return self._prediction(encoded, query, answer, *thresholds)
 
         features, tokens = engine.image_features(encoded.features), torch.tensor([query.ids], device=engine.device)
         return explain(engine.running, features, tokens, pixels, make_prediction)

@@ -43,6 +43,27 @@ def scripted(vocabulary: Vocabulary) -> Segmenter:
     return Segmenter(ScriptedEngine(config, answer), vocabulary)
 
 
+@pytest.fixture(scope="session")
+def telling(vocabulary: Vocabulary) -> Segmenter:
+    """As ``telling_segmenter``."""
+    return telling_segmenter(vocabulary)
+
+
+def telling_segmenter(vocabulary: Vocabulary) -> Segmenter:
+    """Answers ``known_masks`` and a mask for every other expression, and tells that only the known ones fit: with a
+    probability of 0.95, the others with 0.05."""
+    masks = {vocabulary.query(name, 20).ids: mask for name, mask in known_masks().items() if mask.any()}
+    everywhere = np.ones((SIDE, SIDE), bool)
+
+    def answer(_: torch.Tensor, words: list[int]) -> np.ndarray:
+        return np.where(masks.get(tuple(words), everywhere), 6.0, -6.0)
+
+    def tell(words: list[int]) -> float:
+        return 2.944 if tuple(words) in masks else -2.944
+
+    return Segmenter(ScriptedEngine(tiny_config(len(vocabulary)), answer, tell), vocabulary)
+
+
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
     """A folder with two photos."""

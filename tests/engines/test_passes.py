@@ -76,6 +76,9 @@ def assert_same(outputs: list[SegmentationOutput], expected: list[SegmentationOu
     for ours, theirs in zip(outputs, expected, strict=True):
         torch.testing.assert_close(ours.logits, theirs.logits, rtol=1e-4, atol=1e-4)
         torch.testing.assert_close(ours.word_types, theirs.word_types, rtol=1e-4, atol=1e-5)
+        assert (ours.presence is None) == (theirs.presence is None)
+        if ours.presence is not None and theirs.presence is not None:
+            torch.testing.assert_close(ours.presence, theirs.presence, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("name", CONFIGURATIONS)
@@ -171,7 +174,7 @@ def test_logits_are_those_of_the_original_program() -> None:
             features = engine.encode_image(reference[f"{photo}/image"][None])[0]
             for number in range(3):
                 name = f"{photo}{number}"
-                logits, _ = engine.comprehend(features, reference[f"{name}/words"][None].astype(np.int64))
+                logits = engine.comprehend(features, reference[f"{name}/words"][None].astype(np.int64)).logits
                 expected = reference[f"{name}/logits"]
                 difference = logits[0, ::3, ::3] - expected
                 assert np.linalg.norm(difference) < 2e-4 * np.linalg.norm(expected)

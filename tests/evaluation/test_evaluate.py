@@ -15,7 +15,7 @@ from cmpc.data.pixels import PixelNormalisation
 from cmpc.data.schema import PreparedDataset
 from cmpc.data.transforms import letterbox_image, letterbox_mask
 from cmpc.data.vocabulary import Vocabulary
-from cmpc.engines.engine import Features
+from cmpc.engines.engine import Answers, Features
 from cmpc.engines.torch_engine import TorchEngine
 from cmpc.errors import UsageError, UserError
 from cmpc.evaluation.evaluate import evaluate
@@ -172,7 +172,7 @@ def test_resumed_evaluation_equals_an_uninterrupted_one_and_asks_only_for_the_re
     seen: list[int] = []
     comprehend = tiny_engine.comprehend
 
-    def counted(features: Features, tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def counted(features: Features, tokens: np.ndarray) -> Answers:
         seen.append(len(tokens))
         return comprehend(features, tokens)
 

@@ -12,7 +12,7 @@ from pycocotools import mask as coco_mask
 
 from cmpc.data.pixels import PixelNormalisation
 from cmpc.data.schema import DatasetInfo, PreparedDataset, ReferredObject, write_dataset
-from cmpc.engines.engine import EngineName, Features, Precision
+from cmpc.engines.engine import Answers, EngineName, Features, Precision
 from cmpc.models.config import ModelConfig
 
 Answer = Callable[[torch.Tensor, list[int]], np.ndarray]
@@ -67,9 +67,11 @@ class ScriptedEngine:
     name: EngineName = "torch"
     precision: Precision = "fp32"
 
-    def __init__(self, config: ModelConfig, answer: Answer) -> None:
+    def __init__(self, config: ModelConfig, answer: Answer, tell: Callable[[list[int]], float] | None = None) -> None:
         self.config = config
         self.answer = answer
+        self.tell = tell
+        """Gives the logit of whether anything fits word ids; None: the network does not tell."""
         self.images: list[torch.Tensor] = []
         """What it was shown, (3, S, S) each."""
         self.asked: list[int] = []
@@ -81,8 +83,10 @@ class ScriptedEngine:
         self.images.extend(normalised)
         return [{"image": image} for image in normalised]
 
-    def comprehend(self, features: Features, tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def comprehend(self, features: Features, tokens: np.ndarray) -> Answers:
         """Asks the script for each expression."""
         self.asked.append(len(tokens))
-        answers = [self.answer(features["image"], [word for word in words if word]) for words in tokens.tolist()]
-        return np.stack(answers).astype(np.float32), np.zeros((*tokens.shape, 4), np.float32)
+        asked = [[word for word in words if word] for words in tokens.tolist()]
+        logits = np.stack([self.answer(features["image"], words) for words in asked]).astype(np.float32)
+        presence = None if self.tell is None else np.array([self.tell(words) for words in asked], np.float32)
+        return Answers(logits, np.zeros((*tokens.shape, 4), np.float32), presence)

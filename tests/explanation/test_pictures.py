@@ -53,6 +53,24 @@ def test_picture_says_that_entity_and_attribute_are_one_sum(make_segmenter: Make
     assert "does not weigh words by their types" in unused
 
 
+def test_probability_that_something_fits_is_told(make_segmenter: MakeSegmenter, photo: Path) -> None:
+    segmenter = make_segmenter(presence_channels=8)
+    [prediction] = segmenter.predict(EXPRESSION, image=photo)
+    for threshold, absent in ((0.0, False), (1.0, True)):
+        explanation = segmenter.explain(EXPRESSION, image=photo, threshold=0.0, presence_threshold=threshold)
+        assert explanation.prediction.present == pytest.approx(prediction.present, abs=1e-5)
+        assert to_dict(explanation)["present"] == pytest.approx(prediction.present, abs=1e-4)
+        text = " ".join(texts(explanation))
+        assert f"something in the photo fits with a probability of {prediction.present:.2f}" in text
+        assert ("the mask is empty" in text) == ("nothing in the photo fits" in text) == absent
+        assert explanation.prediction.mask.any() != absent
+        sheet = [shape.text for shape in staged_sheet([("a.jpg", explanation)]).shapes if isinstance(shape, Text)]
+        assert f"present {prediction.present:.2f}" in sheet
+    silent = make_segmenter().explain(EXPRESSION, image=photo)
+    assert to_dict(silent)["present"] is None
+    assert "with a probability of" not in " ".join(texts(silent))
+
+
 def test_probabilities_stand_below_their_words(make_segmenter: MakeSegmenter, photo: Path) -> None:
     explanation = make_segmenter(word_type_supervision=True).explain(EXPRESSION, image=photo)
     drawn = [shape for shape in staged_picture(explanation).shapes if isinstance(shape, Text)]

@@ -18,6 +18,8 @@ KINDS = [
     ("recurrent refinement network", "openvino"),
     ("parts of the model that ships", "onnx"),
     ("parts of the model that ships", "openvino"),
+    ("parts of the model for photos", "onnx"),
+    ("parts of the model for photos", "openvino"),
 ]
 """Network and format of the exports that are tested."""
 
@@ -28,7 +30,7 @@ def model_folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     words = (f"word{number}" for number in range(40))
     vocabulary = Vocabulary(("<pad>", "<unk>", "the", "left", "man", "dog", "red", "cube", "of", ",", *words))
     folders: dict[str, Path] = {}
-    for name in ("small", "paper", "recurrent refinement network", "parts of the model that ships"):
+    for name in dict.fromkeys(name for name, _ in KINDS):
         folders[name] = tmp_path_factory.mktemp("models") / name.replace(" ", "-")
         save_model_folder(folders[name], build(CONFIGURATIONS[name]), vocabulary)
     return folders

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +16,8 @@ from PIL import Image
 import cmpc
 from cmpc import Segmenter, UsageError, UserError, devices
 from cmpc.cli import main
+from cmpc.engines.engine import Answers
+from cmpc.engines.onnx_engine import OnnxEngine
 from cmpc.model_folder import load_model_folder
 from export.conftest import KINDS
 
@@ -49,6 +52,8 @@ def test_answers_are_those_of_the_model(
         for one, expected in zip(ours, theirs, strict=True):
             np.testing.assert_allclose(one.probability, expected.probability, atol=1e-4)
             np.testing.assert_allclose(one.word_types, expected.word_types, atol=1e-4)
+            assert one.present == (None if expected.present is None else pytest.approx(expected.present, abs=1e-4))
+            assert (one.present is not None) == (kind[0] == "parts of the model for photos")
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=" ".join)
@@ -70,6 +75,21 @@ def test_example_gives_the_mask_without_torch_and_without_this_package(
     written = np.asarray(Image.open(mask))
     assert set(np.unique(written)) <= {0, 255}
     assert ((written > 0) != expected).mean() < 0.002
+
+
+@pytest.mark.parametrize("format", ["onnx", "openvino"])
+def test_example_says_that_nothing_fits(format: str, exports: Exports, photo: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "export"
+    shutil.copytree(exports["parts of the model for photos", format], folder)
+    config = json.loads((folder / "config.json").read_text())
+    for threshold, absent in ((0.0, False), (1.0, True)):
+        config["export"]["presence_threshold"] = threshold
+        (folder / "config.json").write_text(json.dumps(config))
+        command = [sys.executable, str(folder / "example.py"), str(photo), "dog", str(tmp_path / "mask.png")]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        assert (f"nothing in {photo} fits 'dog'" in done.stdout) == absent
+        if absent:
+            assert not np.asarray(Image.open(tmp_path / "mask.png")).any()
 
 
 @pytest.mark.parametrize(("kind", "graph"), [(KINDS[0], "onnx"), (KINDS[1], "xml")], ids=["onnx", "openvino"])
@@ -113,6 +133,26 @@ def test_what_an_export_cannot_do_is_refused(exports: Exports, photo: Path, caps
         Segmenter.load(folder).explain("dog", image=photo)
     with pytest.raises(UserError, match="is an exported model: give the model folder"):
         load_model_folder(folder)
+
+
+@pytest.mark.parametrize("told", ["otherwise", "not"])
+def test_export_that_tells_presence_otherwise_is_not_written(
+    told: str,
+    model_folders: dict[str, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    comprehend = OnnxEngine.comprehend
+
+    def wrong(self: OnnxEngine, *asked: Any) -> Answers:
+        answers = comprehend(self, *asked)
+        return answers._replace(presence=answers.presence + 0.1 if told == "otherwise" else None)
+
+    monkeypatch.setattr(OnnxEngine, "comprehend", wrong)
+    assert export("--model", model_folders["parts of the model for photos"], "--out", tmp_path / "out") == 1
+    assert "nothing was exported, because the graphs differ from the model on noise" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
 
 
 def test_export_that_differs_from_the_model_is_not_written(
@@ -170,7 +210,7 @@ def test_export_is_evaluated_as_its_model_is(
 
 
 def test_folder_holds_what_its_card_names(exports: Exports) -> None:
-    for (_, format), folder in exports.items():
+    for (network, format), folder in exports.items():
         suffix = "onnx" if format == "onnx" else "xml"
         files = {file.name for file in folder.iterdir()}
         weights = {"onnx": ".onnx.data", "xml": ".bin"}[suffix]
@@ -179,6 +219,7 @@ def test_folder_holds_what_its_card_names(exports: Exports) -> None:
         card = (folder / "README.md").read_text()
         assert f"image_encoder.{suffix}" in card
         assert "- noise: logits " in card
+        assert ("`presence`" in card) == (", presence " in card) == (network == "parts of the model for photos")
 
 
 @pytest.mark.parametrize("format", ["onnx", "openvino"])
@@ -209,6 +250,19 @@ def test_int8_is_calibrated_on_data_and_its_loss_is_told(
         assert export("--model", model_folders["paper"], "--out", tmp_path / "no", *options[:-1], "-100") == 1
         assert "nothing was exported, because int8 loses" in capsys.readouterr().err
         assert not (tmp_path / "no").exists()
+
+
+@pytest.mark.parametrize("format", ["onnx", "openvino"])
+def test_presence_is_told_in_int8(
+    format: str, model_folders: dict[str, Path], dataset: Path, photo: Path, tmp_path: Path
+) -> None:
+    out, model = tmp_path / "out", model_folders["parts of the model for photos"]
+    options = ["--format", format, "--precision", "int8", "--calibration", dataset, "--greatest-loss", "100"]
+    assert export("--model", model, "--out", out, *options) == 0
+    expected = [prediction.present for prediction in cmpc.load(model).predict(EXPRESSIONS, image=photo)]
+    present = [prediction.present for prediction in Segmenter.load(out).predict(EXPRESSIONS, image=photo)]
+    np.testing.assert_allclose(present, expected, atol=0.1)
+    assert present != expected
 
 
 def test_contradictory_options_are_refused(

@@ -23,6 +23,8 @@ def prediction_html(prediction: Prediction) -> str:
     source = f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode('ascii')}"
     expression = html.escape(prediction.expression)
     found = f"score {prediction.score:.2f}" if prediction.box else "nothing found"
+    if prediction.is_absent:
+        found = "nothing in the photo fits"
     return (
         f'<figure style="display: inline-block; margin: 0"><img src="{source}" alt="mask of {expression}">'
         f"<figcaption>{expression} ({found})</figcaption></figure>"

@@ -13,10 +13,11 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 
 from cmpc.answers.cutout import crop, cut_out
+from cmpc.answers.instances import Instance, find_instances
 from cmpc.answers.outlines import has_holes, outlines
 from cmpc.answers.overlay import overlay, with_legend
 from cmpc.arguments import ImageSource, to_pixels
-from cmpc.conventions import WORD_TYPES
+from cmpc.conventions import PRESENCE_THRESHOLD, WORD_TYPES
 from cmpc.data.query import Query
 from cmpc.data.transforms import undo_letterbox_in_bands
 from cmpc.errors import UserError
@@ -24,6 +25,11 @@ from cmpc.refining.refine import RefineName, check_refinement, refine_probabilit
 
 if TYPE_CHECKING:
     import supervision
+
+
+def nothing_fits(expression: str) -> str:
+    """The sentence for an expression that fits nothing in the photo."""
+    return f"nothing in the photo fits {expression!r}"
 
 
 class _Measures(NamedTuple):
@@ -56,6 +62,10 @@ class Prediction:
     """Probability of each word's type in the order of ``cmpc.conventions.WORD_TYPES``: (N, 4)."""
     sharpened: NDArray[np.float32] | None = None
     """Probabilities at the size of the image that stand in the place of the logits': what refining gave, (H, W)."""
+    present: float | None = None
+    """Probability that anything in the image fits the expression; None of a network that does not tell."""
+    presence_threshold: float = PRESENCE_THRESHOLD
+    """Where ``present`` is lower, the mask is empty; 0: never for that reason."""
 
     @property
     def expression(self) -> str:
@@ -77,9 +87,14 @@ class Prediction:
         """Words at the end that the network did not read, because the expression is too long for it."""
         return self.query.cut
 
+    @property
+    def is_absent(self) -> bool:
+        """Whether the network says that nothing in the image fits, which leaves the mask empty."""
+        return self.present is not None and self.present < self.presence_threshold
+
     @cached_property
     def probability(self) -> NDArray[np.float32]:
-        """For each pixel how likely it belongs to what the expression refers to, 0..1: (H, W)."""
+        """For each pixel how likely it belongs to what the expression refers to, if anything fits, 0..1: (H, W)."""
         probability = np.empty((self.height, self.width), np.float32)
         for rows, values in self._bands():
             probability[rows] = values
@@ -88,10 +103,22 @@ class Prediction:
     @cached_property
     def mask(self) -> NDArray[np.bool_]:
         """True where the image shows what the expression refers to: (H, W)."""
-        mask = np.empty((self.height, self.width), np.bool_)
+        mask = np.zeros((self.height, self.width), np.bool_)
+        if self.is_absent:
+            return mask
         for rows, values in self._bands():
             np.greater_equal(values, self.threshold, out=mask[rows])
         return mask
+
+    @cached_property
+    def instances(self) -> tuple[Instance, ...]:
+        """The parts of the mask that hang together, the largest first: of "the two sheep" two, where they are apart.
+
+        Specks, smaller than a share ``SMALLEST_SHARE`` of the mask, are none of them.
+        """
+        if self.box is None:
+            return ()
+        return find_instances(self.mask, self.box, self._probability_in(self.box))
 
     @property
     def area(self) -> int:
@@ -107,6 +134,11 @@ class Prediction:
     def box(self) -> tuple[int, int, int, int] | None:
         """Smallest box around the mask: x, y, width, height in pixels; None when the mask is empty."""
         return self._measures.box
+
+    @property
+    def caption(self) -> str:
+        """The expression with its score, or that nothing in the photo fits it."""
+        return nothing_fits(self.expression) if self.is_absent else f"{self.expression} ({self.score:.2f})"
 
     @cached_property
     def has_holes(self) -> bool:
@@ -131,6 +163,8 @@ class Prediction:
         """Everything but the probabilities, as plain JSON values."""
         return {
             "expression": self.expression,
+            "present": None if self.present is None else round(self.present, 4),
+            "presence_threshold": self.presence_threshold,
             "score": round(self.score, 4),
             "threshold": self.threshold,
             "box": None if self.box is None else list(self.box),
@@ -138,6 +172,7 @@ class Prediction:
             "rle": self.to_rle(),
             "polygons": self.to_polygons(),
             "has_holes": self.has_holes,
+            "instances": [instance.to_dict() for instance in self.instances],
             "words": [
                 {"word": word, "types": {name: round(float(p), 4) for name, p in zip(WORD_TYPES, types, strict=True)}}
                 for word, types in zip(self.words, self.word_types, strict=True)
@@ -239,7 +274,7 @@ class Prediction:
             UserError: the image is missing, broken, or of another size than the mask.
         """
         drawn = overlay(self._pixels(image), [self.mask], opacity=opacity)
-        return Image.fromarray(with_legend(drawn, [f"{self.expression} ({self.score:.2f})"]) if legend else drawn)
+        return Image.fromarray(with_legend(drawn, [self.caption]) if legend else drawn)
 
     def _repr_html_(self) -> str:
         """The mask with its expression and score, as notebooks show it."""
@@ -268,9 +303,21 @@ class Prediction:
             values += 1
             yield rows, np.reciprocal(values, out=values)
 
+    def _probability_in(self, box: tuple[int, int, int, int]) -> NDArray[np.float32]:
+        """The probabilities in a box: x, y, width, height -> (height, width)."""
+        left, top, width, height = box
+        inside = np.empty((height, width), np.float32)
+        for rows, values in self._bands():
+            first, last = max(rows.start, top), min(rows.stop, top + height)
+            if first < last:
+                inside[first - top : last - top] = values[first - rows.start : last - rows.start, left : left + width]
+        return inside
+
     @cached_property
     def _measures(self) -> _Measures:
         """Area, score and box, without a mask as large as the image."""
+        if self.is_absent:
+            return _Measures(0, 0.0, None)
         area, total = 0, 0.0
         rows_inside = np.zeros(self.height, np.bool_)
         columns_inside = np.zeros(self.width, np.bool_)

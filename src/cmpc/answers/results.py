@@ -79,13 +79,14 @@ def _write(
     height, width = pixels.shape[:2]
     drawn = np.empty((height + legend_height(width, len(predictions)), width, 3), np.uint8)
     drawn[:height] = pixels
-    results, outlines = [], []
+    results, outlines, captions = [], [], []
     for number, prediction in enumerate(predictions):
-        result, outline = _write_mask(out, name, number, dataclasses.replace(prediction), drawn[:height])
+        result, outline, caption = _write_mask(out, name, number, dataclasses.replace(prediction), drawn[:height])
         results.append(result)
         outlines.append(outline)
+        captions.append(caption)
     draw_outlines(drawn[:height], outlines)
-    drawn[height:] = legend(width, [f"{result['expression']} ({result['score']:.2f})" for result in results])
+    drawn[height:] = legend(width, captions)
     for start in range(0, len(drawn), _ROWS):  # OpenCV writes BGR
         rows = slice(start, start + _ROWS)
         drawn[rows] = cv2.cvtColor(drawn[rows], cv2.COLOR_RGB2BGR)
@@ -98,11 +99,12 @@ def _write(
 
 def _write_mask(
     out: Path, name: str, number: int, prediction: Prediction, drawn: NDArray[np.uint8]
-) -> tuple[dict[str, Any], Sequence[NDArray[np.int32]]]:
+) -> tuple[dict[str, Any], Sequence[NDArray[np.int32]], str]:
     """Writes a mask and blends it into a picture; nothing else may hold the prediction, whose mask goes with it."""
     mask_name = f"{name}.{number + 1}-{_slug(prediction.expression)}.mask.png"
     _write_png(out / mask_name, prediction.mask.view(np.uint8) * np.uint8(255))
-    return {**prediction.to_dict(), "mask": mask_name}, blend(drawn, prediction.mask, number)
+    result = {**prediction.to_dict(), "mask": mask_name}
+    return result, blend(drawn, prediction.mask, number), prediction.caption
 
 
 def _write_png(path: Path, pixels: NDArray[np.uint8]) -> None:

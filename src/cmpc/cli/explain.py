@@ -17,6 +17,7 @@ import tyro
 
 from cmpc.cli.photos import split_arguments
 from cmpc.cli.segment import warn_of_lost_words
+from cmpc.conventions import PRESENCE_THRESHOLD
 from cmpc.errors import UsageError, UserError
 
 if TYPE_CHECKING:
@@ -44,6 +45,9 @@ class Options:
     pipeline, or auto for the first English one installed."""
     threshold: float = 0.5
     """Pixels at least this likely form the mask, 0 to 1."""
+    presence_threshold: float = PRESENCE_THRESHOLD
+    """The mask is empty where the model finds it less likely that anything in the photo fits, 0 to 1; 0: never. Not
+    every model tells."""
     device: str = "auto"
     """Where to compute: auto, cpu, cuda, cuda:1, mps."""
 
@@ -75,7 +79,7 @@ def run(options: Options) -> None:
     for expression in expressions:
         warn_of_lost_words(segmenter.query(expression), console)
     if rows == 1:
-        explanation = segmenter.explain(expressions[0], image=photos[0], threshold=options.threshold)
+        explanation = segmenter.explain(expressions[0], image=photos[0], **_thresholds(options))
         if options.spacy_pipeline is not None:
             explanation = _with_suggestions(explanation, options.spacy_pipeline)
         save(explanation, options.out, levels=options.levels)
@@ -85,6 +89,10 @@ def run(options: Options) -> None:
     console.print(f"written: {options.out}", soft_wrap=True, markup=False)
     if failures:
         raise UserError(f"{len(failures)} of {len(photos)} photos failed, the others are done; first: {failures[0]}")
+
+
+def _thresholds(options: Options) -> dict[str, float]:
+    return {"threshold": options.threshold, "presence_threshold": options.presence_threshold}
 
 
 def _with_suggestions(explanation: Explanation, pipeline: str) -> Explanation:
@@ -104,14 +112,14 @@ def _save_many(segmenter: Segmenter, photos: list[Path], expressions: list[str],
 
     failures: list[str] = []
     with progress_bar() as progress:
-        explanations = _explanations(segmenter, photos, expressions, options.threshold, failures)
+        explanations = _explanations(segmenter, photos, expressions, _thresholds(options), failures)
         tracked = progress.track(explanations, total=len(photos) * len(expressions), description="explaining")
         save_sheet(tracked, options.out)
     return failures
 
 
 def _explanations(
-    segmenter: Segmenter, photos: list[Path], expressions: list[str], threshold: float, failures: list[str]
+    segmenter: Segmenter, photos: list[Path], expressions: list[str], thresholds: dict[str, float], failures: list[str]
 ) -> Iterator[tuple[str, Explanation]]:
     """Explains photo by photo; what is wrong with a photo goes to ``failures``, unless all are wrong."""
     from cmpc.data.images import read_image
@@ -124,6 +132,6 @@ def _explanations(
             continue
         seen = segmenter.set_image(pixels)
         for expression in expressions:
-            yield str(photo), segmenter.explain(expression, image=pixels, seen=seen, threshold=threshold)
+            yield str(photo), segmenter.explain(expression, image=pixels, seen=seen, **thresholds)
     if len(failures) == len(photos):
         raise UserError(failures[0])

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from cmpc.cli.photos import AskedPhoto, asked_photos, result_names
+from cmpc.conventions import PRESENCE_THRESHOLD
 from cmpc.errors import UsageError, UserError
 
 if TYPE_CHECKING:
@@ -51,6 +52,9 @@ class Options:
     dataset), yolo (segmentation labels), labelme, png (one indexed PNG a photo) or jsonl (one table of all answers)."""
     polygons: bool = False
     """With --format coco: polygons in the place of run lengths. They hold no holes."""
+    instances: bool = False
+    """With --format coco, yolo or labelme: an object for each part of a mask that hangs together, without specks, such
+    as two of "the two sheep", in the place of one for each expression."""
     cutout: bool = False
     """Write also what each mask shows alone, as PNG with transparency."""
     feather: float = 1.0
@@ -62,6 +66,9 @@ class Options:
     photos."""
     threshold: float = 0.5
     """Pixels at least this likely form the mask, 0 to 1."""
+    presence_threshold: float = PRESENCE_THRESHOLD
+    """The mask is empty where the model finds it less likely that anything in the photo fits, 0 to 1; 0: never. Not
+    every model tells."""
     refine: Literal["crf", "guided", "none"] = "none"
     """Draw the masks' edges to those of the photo: crf (a fully connected CRF, the extra crf), guided (a guided filter,
     quick) or none."""
@@ -96,7 +103,9 @@ def run(options: Options) -> None:
     for expression in expressions:
         warn_of_lost_words(segmenter.query(expression), console)
     console.print(f"model loaded in {time.perf_counter() - start:.2f} s")
-    written = results_format(options.format, options.out, expressions, polygons=options.polygons)
+    written = results_format(
+        options.format, options.out, expressions, polygons=options.polygons, instances=options.instances
+    )
     with closing(AnswerJournal(options.out, _identity(options, expressions), resume=options.resume)) as journal:
         failures = _segment_all(segmenter, photos, written, journal, options, console)
         if journal.records:
@@ -126,14 +135,22 @@ def warn_of_lost_words(query: Query, console: Console) -> None:
 
 
 def _check(options: Options) -> None:
+    from cmpc.answers.formats import WITH_INSTANCES
     from cmpc.refining.refine import check_refinement
 
     if not 0 <= options.threshold <= 1:
         raise UsageError(f"--threshold must lie between 0 and 1, got {options.threshold}.")
+    if not 0 <= options.presence_threshold <= 1:
+        raise UsageError(f"--presence-threshold must lie between 0 and 1, got {options.presence_threshold}.")
     if not 0 <= options.feather <= 100:
         raise UsageError(f"--feather must lie between 0 and 100 pixels, got {options.feather}.")
     if options.polygons and options.format != "coco":
         raise UsageError("--polygons goes with --format coco; yolo and labelme write polygons anyway.")
+    if options.instances and options.format not in WITH_INSTANCES:
+        raise UsageError(
+            f"--instances goes with --format {', '.join(WITH_INSTANCES[:-1])} or {WITH_INSTANCES[-1]}; the JSON of "
+            "files and jsonl tells the instances anyway."
+        )
     check_refinement(options.refine)
     if options.out.exists() and not options.out.is_dir():
         raise UserError(f"{options.out} is a file: give a folder with --out.")
@@ -150,8 +167,9 @@ def _identity(options: Options, expressions: Sequence[str]) -> dict[str, str]:
         "model": fingerprint_model(folder) if folder.is_dir() else str(options.model),
         "precision": str(options.precision),
         "threshold": str(options.threshold),
+        "presence threshold": str(options.presence_threshold),
         "refinement": options.refine,
-        "format": f"{options.format} {options.polygons} {options.cutout} {options.feather}",
+        "format": f"{options.format} {options.polygons} {options.instances} {options.cutout} {options.feather}",
         "expressions": hashlib.sha256(json.dumps(expressions).encode()).hexdigest(),
     }
 
@@ -214,7 +232,9 @@ def _segment(
     times.append(time.perf_counter())
     seen = segmenter.set_image(pixels)
     times.append(time.perf_counter())
-    predictions = segmenter.predict(asked.expressions, image=seen, threshold=options.threshold)
+    predictions = segmenter.predict(
+        asked.expressions, image=seen, threshold=options.threshold, presence_threshold=options.presence_threshold
+    )
     predictions = [prediction.refined(pixels, options.refine) for prediction in predictions]
     times.append(time.perf_counter())
     answered = AnsweredPhoto(photo, name, pixels, predictions)
@@ -234,6 +254,11 @@ def _segment(
         markup=False,
     )
     for prediction in predictions:
+        if prediction.is_absent:
+            console.print(
+                f"  {prediction.caption} (probability that something does: {prediction.present:.2f})", markup=False
+            )
+            continue
         part = prediction.area / (pixels.shape[0] * pixels.shape[1])
         found = f"score {prediction.score:.2f}, {part:.1%} of the image" if part else "nothing found"
         console.print(f"  {prediction.expression!r}: {found}", markup=False)

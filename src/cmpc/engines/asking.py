@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from cmpc.data.query import Query
 from cmpc.data.transforms import letterbox_image
 from cmpc.data.vocabulary import pad_tokens
-from cmpc.engines.engine import Engine, Features
+from cmpc.engines.engine import Answers, Engine, Features
 from cmpc.errors import UserError
 from cmpc.models.config import ModelConfig
 
@@ -29,9 +29,7 @@ def see(engine: Engine, squares: Sequence[NDArray[np.uint8]]) -> list[Features]:
     return engine.encode_image(np.stack(squares))
 
 
-def ask(
-    engine: Engine, features: Features, queries: Sequence[Query]
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def ask(engine: Engine, features: Features, queries: Sequence[Query]) -> Answers:
     """Answers E queries about one photo.
 
     Args:
@@ -40,18 +38,18 @@ def ask(
         queries: at least one; every one has a token.
 
     Returns:
-        Logits of the square, (E, S, S), and the probability of each token's word types, (E, T, 4).
+        Of each: logits of the square, (S, S), its tokens' word types, (T, 4), and whether anything fits.
 
     Raises:
-        UserError: some of them are not finite.
+        UserError: some of the numbers are not finite.
     """
-    logits, types = engine.comprehend(features, tokens_of(queries))
-    if not (np.isfinite(logits).all() and np.isfinite(types).all()):
+    answers = engine.comprehend(features, tokens_of(queries))
+    if not all(np.isfinite(values).all() for values in answers if values is not None):
         raise UserError(
             f"the model answers with what is no number in {engine.precision}: take another precision, or a model whose "
             "weights are sound."
         )
-    return logits, types
+    return answers
 
 
 def tokens_of(queries: Sequence[Query]) -> NDArray[np.int64]:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from cmpc.devices import images_in_caches
 from cmpc.engines.engine import (
     EXPRESSIONS_AT_ONCE,
+    Answers,
     EngineName,
     Features,
     Precision,
@@ -50,19 +51,18 @@ class OnnxEngine:
             self._encoder, self._comprehension = pool.map(_session, (folder / IMAGE_ENCODER, folder / COMPREHENSION))
         self._images_at_once = images_in_caches(config)
         self._names = [output.name for output in self._encoder.get_outputs()]
+        self._answers = [output.name for output in self._comprehension.get_outputs()]
 
     def encode_image(self, images: NDArray[np.uint8]) -> list[Features]:
         """As ``Engine.encode_image``."""
         return encode_in_pieces(images, self._images_at_once, self._encode)
 
-    def comprehend(
-        self, features: Features, tokens: NDArray[np.int64]
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def comprehend(self, features: Features, tokens: NDArray[np.int64]) -> Answers:
         """As ``Engine.comprehend``."""
 
-        def comprehend(some: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-            logits, types = _run(self._comprehension, {**features, "tokens": some})
-            return logits, types
+        def comprehend(some: NDArray[np.int64]) -> Answers:
+            found = _run(self._comprehension, {**features, "tokens": some})
+            return Answers(**dict(zip(self._answers, found, strict=True)))
 
         return comprehend_in_pieces(tokens, EXPRESSIONS_AT_ONCE, comprehend)
 

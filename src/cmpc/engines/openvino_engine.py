@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from cmpc.devices import images_in_caches
 from cmpc.engines.engine import (
     EXPRESSIONS_AT_ONCE,
+    Answers,
     EngineName,
     Features,
     Precision,
@@ -64,20 +65,18 @@ class OpenVINOEngine:
             except RuntimeError as error:
                 raise UserError(f"{path} is damaged ({_first_line(error)}): export the model again.") from None
         # Names of a compiled graph's outputs may have others beside them.
-        self._names = [output.get_any_name() for output in models[0].outputs]
+        self._names, self._answers = ([output.get_any_name() for output in model.outputs] for model in models)
 
     def encode_image(self, images: NDArray[np.uint8]) -> list[Features]:
         """As ``Engine.encode_image``."""
         return encode_in_pieces(images, self._images_at_once, self._encode)
 
-    def comprehend(
-        self, features: Features, tokens: NDArray[np.int64]
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def comprehend(self, features: Features, tokens: NDArray[np.int64]) -> Answers:
         """As ``Engine.comprehend``."""
 
-        def comprehend(some: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        def comprehend(some: NDArray[np.int64]) -> Answers:
             outputs = _run(self._graphs[1], {**features, "tokens": some})
-            return np.array(outputs["logits"]), np.array(outputs["word_types"])
+            return Answers(**{name: np.array(outputs[name]) for name in self._answers})
 
         return comprehend_in_pieces(tokens, EXPRESSIONS_AT_ONCE, comprehend)
 

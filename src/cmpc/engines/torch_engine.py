@@ -15,7 +15,7 @@ from torch import Tensor
 from cmpc.data.pixels import PixelNormalisation
 from cmpc.devices import expressions_at_once, images_at_once
 from cmpc.engines.cuda_graphs import Record, RecordedFunction, Tensors, record_cuda_graph, recorded_size
-from cmpc.engines.engine import EXPRESSIONS_AT_ONCE, EngineName, Features, Precision, encode_in_pieces
+from cmpc.engines.engine import EXPRESSIONS_AT_ONCE, Answers, EngineName, Features, Precision, encode_in_pieces
 from cmpc.engines.memory import give_back_unused_memory
 from cmpc.engines.passes.folding import fix_peepholes, fold_batch_norms
 from cmpc.engines.passes.packing import pack_weights, packing_pays
@@ -104,15 +104,13 @@ class TorchEngine:
         return encode_in_pieces(images, self._images_at_once, self._encode_piece)
 
     @torch.inference_mode()
-    def comprehend(
-        self, features: Features, tokens: NDArray[np.int64]
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def comprehend(self, features: Features, tokens: NDArray[np.int64]) -> Answers:
         """As ``Engine.comprehend``."""
         asked = torch.from_numpy(tokens).to(self.device)
         pieces = asked.split(self._expressions_at_once)
         answers = [self._comprehend_piece(features, some) for some in pieces]
-        logits, types = (torch.cat(values).float().cpu().numpy() for values in zip(*answers, strict=True))
-        return logits, types
+        joined = {name: torch.cat([some[name] for some in answers]).float().cpu().numpy() for name in answers[0]}
+        return Answers(**joined)
 
     @property
     def running(self) -> ReferringNetwork:
@@ -133,8 +131,8 @@ class TorchEngine:
             return self._encode_small(inputs)
         return self._encode(inputs)
 
-    def _comprehend_piece(self, features: Features, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits, (E, S, S), and word types, (E, N, 4), of expressions, (E, N)."""
+    def _comprehend_piece(self, features: Features, tokens: Tensor) -> dict[str, Tensor]:
+        """The fields of ``Answers`` for expressions, (E, N)."""
         count, words = tokens.shape
         size = recorded_size(count)
         if self._comprehend_small is not None and size is not None:  # filled up with the first expression
@@ -143,7 +141,8 @@ class TorchEngine:
             answer: Tensors = self._comprehend_small({"tokens": filled, **features})
         else:
             answer = self._comprehend({"tokens": tokens, **features})
-        return answer["logits"][:count], answer["word_types"][:count, :words]
+        found = {name: values[:count] for name, values in answer.items()}
+        return {**found, "word_types": found["word_types"][:, :words]}
 
     def _encode(self, inputs: Tensors) -> dict[str, Tensor]:
         """``images``, uint8, (B, S, S, 3) -> their features."""
@@ -151,10 +150,11 @@ class TorchEngine:
         return self._running.encode_image(pixels.contiguous(memory_format=torch.channels_last)).maps
 
     def _comprehend(self, inputs: Tensors) -> dict[str, Tensor]:
-        """``tokens``, (E, N), and the features of one image -> ``logits``, (E, S, S), and ``word_types``, (E, N, 4)."""
+        """``tokens``, (E, N), and the features of one image -> the fields of ``Answers`` that the network tells."""
         features = {name: value for name, value in inputs.items() if name != "tokens"}
         tokens = inputs["tokens"]
         first = torch.zeros(len(tokens), dtype=torch.int64, device=tokens.device)
         words = self._running.encode_expression(tokens)
-        logits = self._running.answer(self.image_features(features), words, first)
-        return {"logits": logits, "word_types": words.word_types}
+        logits, presence = self._running.answer(self.image_features(features), words, first)
+        told = {} if presence is None else {"presence": presence}
+        return {"logits": logits, "word_types": words.word_types, **told}

@@ -35,6 +35,8 @@ class SampleLogits:
     """float32, (S, S), for the letterboxed photo."""
     square: NDArray[np.uint8]
     """The letterboxed photo, RGB, uint8, (S, S, 3)."""
+    presence: float | None = None
+    """Logit of whether anything in the photo fits; None of a network that does not tell."""
 
 
 def predict(
@@ -72,9 +74,9 @@ def predict(
     for batch in _batches(zip(images, squares, strict=True), batch_images):
         features = see(engine, [square for _, square in batch])
         for (samples, square), of_image in zip(batch, features, strict=True):
-            logits, _ = ask(engine, of_image, [query_of(sample) for sample in samples])  # (E, S, S)
-            for sample, values in zip(samples, logits, strict=True):
-                yield SampleLogits(sample, values, square)
+            answers = ask(engine, of_image, [query_of(sample) for sample in samples])
+            for sample, answer in zip(samples, answers.of_each(), strict=True):
+                yield SampleLogits(sample, answer.logits, square, answer.presence)
 
 
 def _read_ahead(read: Callable[[Item], Result], items: Iterable[Item], ahead: int) -> Iterator[Result]:

@@ -10,14 +10,18 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from cmpc.conventions import PRESENCE_THRESHOLD
 from cmpc.data.transforms import resize_and_crop, undo_letterbox
+from cmpc.engines.engine import probability_of
 
 Protocol = Literal["paper", "standard", "gres"]
 
 DESCRIPTIONS: dict[Protocol, str] = {
     "paper": "the logits are cut at 1e-9 at the network's size, the binary map is resized bilinearly and every value "
     "above zero counts (the published program's rule, which dilates masks slightly)",
-    "standard": "the logits are resized bilinearly to the photo and cut at zero",
+    "standard": "the logits are resized bilinearly to the photo and cut at zero; nothing is predicted where the model "
+    "tells whether anything fits and finds that less likely than "
+    f"{PRESENCE_THRESHOLD:g}",
     "gres": "as standard, but a mask of fewer than 50 pixels counts as empty; the measures are gRefCOCO's",
 }
 """What to print beside the numbers."""
@@ -27,6 +31,16 @@ PAPER_THRESHOLD = 1e-9
 LEAST_PIXELS = 50
 """Masks with fewer pixels are cleared by gRefCOCO's authors, so that networks without a judgement of whether anything
 fits can be compared (Liu, Ding and Jiang, GRES, CVPR 2023, section 5)."""
+
+
+def predicts_nothing(presence: float | None, protocol: Protocol) -> bool:
+    """Whether the prediction is an empty mask, whatever its logits are.
+
+    Args:
+        presence: the network's logit of whether anything in the photo fits; None where it does not tell.
+        protocol: the rule; the published program knows no such thing.
+    """
+    return protocol != "paper" and presence is not None and probability_of(presence) < PRESENCE_THRESHOLD
 
 
 def mask_from_logits(logits: NDArray[np.float32], height: int, width: int, protocol: Protocol) -> NDArray[np.bool_]:

@@ -21,7 +21,7 @@ from cmpc.data.schema import ReferredObject
 from cmpc.errors import UserError
 from cmpc.evaluation.crf import refine
 from cmpc.evaluation.metrics import Overlap, overlap
-from cmpc.evaluation.protocols import Protocol, mask_from_logits, mask_from_marginals
+from cmpc.evaluation.protocols import Protocol, mask_from_logits, mask_from_marginals, predicts_nothing
 from cmpc.processes import prepare_process, usable_cores
 
 if TYPE_CHECKING:
@@ -48,12 +48,16 @@ class ScoringTask:
     logits: NDArray[np.float32]
     square: NDArray[np.uint8] | None
     protocol: Protocol
+    presence: float | None = None
 
 
 def score(task: ScoringTask) -> ScoredSample:
     """Turns one prediction into masks and counts their common pixels with the true mask."""
     truth = task.row.decode_mask()
     height, width = truth.shape
+    if predicts_nothing(task.presence, task.protocol):
+        nothing = overlap(np.zeros((height, width), np.bool_), truth)
+        return ScoredSample(task.number, nothing, None if task.square is None else nothing)
     without_crf = overlap(mask_from_logits(task.logits, height, width, task.protocol), truth)
     if task.square is None:
         return ScoredSample(task.number, without_crf)
@@ -122,4 +126,5 @@ class ScoringPool:
     def _task(self, prediction: SampleLogits) -> ScoringTask:
         sample = prediction.sample
         square = prediction.square if self._crf else None
-        return ScoringTask(sample.number, sample.row, prediction.logits, square, self._protocol)
+        presence = prediction.presence
+        return ScoringTask(sample.number, sample.row, prediction.logits, square, self._protocol, presence)

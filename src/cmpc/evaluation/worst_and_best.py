@@ -19,7 +19,7 @@ from cmpc.engines.engine import Engine
 from cmpc.evaluation.crf import refine
 from cmpc.evaluation.evaluate import Evaluation
 from cmpc.evaluation.inference import SampleLogits, predict
-from cmpc.evaluation.protocols import mask_from_logits, mask_from_marginals
+from cmpc.evaluation.protocols import mask_from_logits, mask_from_marginals, predicts_nothing
 from cmpc.evaluation.samples import Sample
 from cmpc.evaluation.scoring import sigmoid
 from cmpc.files import atomic_file
@@ -93,6 +93,8 @@ def write_worst_and_best(
 
 def _mask(prediction: SampleLogits, evaluation: Evaluation) -> NDArray[np.bool_]:
     row, protocol = prediction.sample.row, evaluation.protocol
+    if predicts_nothing(prediction.presence, protocol):
+        return np.zeros((row.height, row.width), np.bool_)
     if not evaluation.with_crf:
         return mask_from_logits(prediction.logits, row.height, row.width, protocol)
     marginals = refine(sigmoid(prediction.logits), prediction.square)

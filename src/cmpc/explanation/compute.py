@@ -16,6 +16,7 @@ from cmpc.answers.prediction import Prediction
 from cmpc.conventions import LEVELS
 from cmpc.data.transforms import Letterbox
 from cmpc.devices import expressions_at_once
+from cmpc.engines.engine import Answer
 from cmpc.errors import UserError
 from cmpc.explanation.explanation import NAMING, Explanation, Stages, Typing
 from cmpc.explanation.graph import Attention, make_graph
@@ -29,8 +30,8 @@ from cmpc.models.paper.word_types import ExpressionFeatures
 COMPONENTS = 16
 """Directions of a level's entity features that regions are grown by."""
 
-MakePrediction = Callable[[NDArray[np.float32], NDArray[np.float32]], Prediction]
-"""Makes the answer of what the network gives for the expression: logits, (S, S), and word types, (N, 4)."""
+MakePrediction = Callable[[Answer], Prediction]
+"""Makes the prediction of what the network answers to the expression."""
 
 
 def check_explainable(config: ModelConfig) -> None:
@@ -68,7 +69,8 @@ def explain(
     typing = Typing(supervised=parts.word_type_supervision, used=parts.word_type_gating)
     expression = network.encode_expression(tokens)
     whole = _comprehend(network, features, expression)
-    prediction = make_prediction(_numbers(whole.logits)[0], _numbers(whole.word_types)[0])
+    presence = None if whole.presence is None else float(whole.presence[0])
+    prediction = make_prediction(Answer(_numbers(whole.logits)[0], _numbers(whole.word_types)[0], presence))
     naming = [position for position, types in enumerate(prediction.word_types) if typing.kind(types) in NAMING]
 
     asked = [without_relations(expression)]

@@ -48,6 +48,8 @@ def to_dict(explanation: Explanation) -> dict[str, Any]:
         "words": words,
         "unknown_words": list(prediction.unknown_words),
         "cut_words": list(prediction.cut_words),
+        "present": None if prediction.present is None else round(prediction.present, DIGITS),
+        "presence_threshold": prediction.presence_threshold,
         "mask": {
             "rle": prediction.to_rle(),
             "score": round(prediction.score, DIGITS),

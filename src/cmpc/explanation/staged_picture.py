@@ -11,7 +11,17 @@ from cmpc.errors import UsageError
 from cmpc.explanation.drawing import Drawing, Shape, Text, wrap_text
 from cmpc.explanation.explanation import Explanation, Stages
 from cmpc.explanation.panels import Frame, Panels
-from cmpc.explanation.words import GREEN, GREY, INK, ORANGE, PURPLE, draw_expression, typing_note
+from cmpc.explanation.words import (
+    GREEN,
+    GREY,
+    INK,
+    ORANGE,
+    PURPLE,
+    draw_expression,
+    found,
+    presence_note,
+    typing_note,
+)
 
 WIDTH = 1200.0
 MARGIN = 26.0
@@ -88,12 +98,11 @@ def _add_main_row(drawing: Drawing, explanation: Explanation, top: float) -> flo
     drawing.add(*panels.photo(frames[0]), *panels.named(frames[1], stages))
     drawing.add(*panels.relations(frames[2], stages), *panels.answer(frames[3]))
     bottom = below + height + 7
-    found = f"score {prediction.score:.2f}, {prediction.mask.mean():.1%} of the photo"
     captions = [
         f"{explanation.pixels.shape[1]} x {explanation.pixels.shape[0]} pixels",
         f"each word alone, at most {stages.named.max():.2f}" if stages.words else "no word is an entity or attribute",
         _relation_caption(explanation, stages),
-        found if prediction.mask.any() else "nothing found",
+        found(prediction),
     ]
     for number, caption in enumerate(captions):
         drawing.add(Text(_column(number), bottom, shorten(caption, _CAPTION, _PANEL), _CAPTION, GREY))
@@ -179,7 +188,7 @@ def _relation_caption(explanation: Explanation, stages: Stages) -> str:
 
 
 def _notes(explanation: Explanation) -> list[str]:
-    notes = [typing_note(explanation.typing)]
+    notes = [typing_note(explanation.typing), presence_note(explanation.prediction)]
     if unknown := explanation.prediction.unknown_words:
         names = ", ".join(repr(word) for word in unknown)
         notes.append(f"The model does not know {names} and answers without.")

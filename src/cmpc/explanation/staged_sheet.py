@@ -10,7 +10,7 @@ from cmpc.explanation.drawing import Drawing, Text, wrap_text
 from cmpc.explanation.explanation import Explanation
 from cmpc.explanation.panels import Panels
 from cmpc.explanation.staged_picture import MARGIN, WIDTH, frame_of, row_height
-from cmpc.explanation.words import GREEN, GREY, INK, ORANGE, PURPLE, draw_words, typing_note
+from cmpc.explanation.words import GREEN, GREY, INK, ORANGE, PURPLE, draw_words, found, typing_note
 
 _GAP = 14.0
 _SIDE = 210.0
@@ -54,8 +54,10 @@ def _add_row(drawing: Drawing, name: str, explanation: Explanation, top: float) 
     drawing.add(*draw_words(explanation, MARGIN, top, WIDTH - 2 * MARGIN, _WORDS))
     top += _WORDS + 10
     prediction, stages = explanation.prediction, explanation.network
-    found = f"score {prediction.score:.2f}" if prediction.mask.any() else "nothing found"
-    lines = [PurePath(name).name, f"named {stages.named.max():.2f}", f"together {stages.entities.max():.2f}", found]
+    lines = [PurePath(name).name, f"named {stages.named.max():.2f}", f"together {stages.entities.max():.2f}"]
+    lines.append(f"score {prediction.score:.2f}" if prediction.area else found(prediction))
+    if prediction.present is not None:
+        lines.append(f"present {prediction.present:.2f}")
     if prediction.unknown_words:
         lines.append(f"unknown: {', '.join(prediction.unknown_words)}")
     for number, line in enumerate(lines):

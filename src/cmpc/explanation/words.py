@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cmpc.answers.lettering import shorten, text_width
+from cmpc.answers.prediction import Prediction
 from cmpc.explanation.drawing import Box, Colour, Shape, Text
 from cmpc.explanation.explanation import Explanation, Typing, WordKind
 
@@ -54,6 +55,25 @@ def typing_note(typing: Typing) -> str:
             "so it cannot tell one from the other, and neither does this picture."
         )
     return ""
+
+
+def found(prediction: Prediction) -> str:
+    """What was found, in a few words."""
+    if prediction.is_absent:
+        return "nothing in the photo fits"
+    if not prediction.area:
+        return "nothing found"
+    return f"score {prediction.score:.2f}, {prediction.mask.mean():.1%} of the photo"
+
+
+def presence_note(prediction: Prediction) -> str:
+    """How likely it is that anything fits, in words; empty where the network does not tell."""
+    if prediction.present is None:
+        return ""
+    told = f"By the model, something in the photo fits with a probability of {prediction.present:.2f}"
+    if not prediction.is_absent:
+        return f"{told}."
+    return f"{told}, less than {prediction.presence_threshold:g}: the mask is empty."
 
 
 def draw_expression(explanation: Explanation, x: float, y: float, width: float) -> tuple[list[Shape], float]:

@@ -17,7 +17,8 @@ from cmpc.engines.asking import tokens_of
 from cmpc.models.network import ReferringNetwork
 
 TOLERANCE = 1e-3
-"""The norm of the difference of an expression's logits to that of the logits, and of word types, at most."""
+"""The norm of the difference of an expression's logits to that of the logits, of word types, and of the probability
+that something fits, at most."""
 PICTURES = 2
 
 
@@ -32,14 +33,17 @@ class Difference:
     logits say little: far from zero, where a pixel is surely no part of the mask, rounding changes them most."""
     word_types: float
     """Largest difference of a word type's probability."""
+    presence: float | None = None
+    """Largest difference of the probability that something fits; None for a network that does not tell."""
 
     @property
     def acceptable(self) -> bool:
         """Whether rounding can be its only reason."""
-        return self.logits <= TOLERANCE and self.word_types <= TOLERANCE
+        return all(value <= TOLERANCE for value in (self.logits, self.word_types, self.presence or 0.0))
 
     def __str__(self) -> str:
-        return f"{self.about}: logits {self.logits:.1e} of their norm, word types {self.word_types:.1e}"
+        told = "" if self.presence is None else f", presence {self.presence:.1e}"
+        return f"{self.about}: logits {self.logits:.1e} of their norm, word types {self.word_types:.1e}{told}"
 
 
 def differences(network: ReferringNetwork, vocabulary: Vocabulary, engine: Engine) -> list[Difference]:
@@ -57,15 +61,19 @@ def _difference(
     expected = network.encode_image(PixelNormalisation(network.config.image)(torch.from_numpy(images)))
     expressions = network.encode_expression(torch.from_numpy(tokens))
     first = torch.zeros(len(tokens), dtype=torch.int64)
-    logits, types = [0.0], [0.0]
+    logits, types, presence = [0.0], [0.0], [0.0]
     for number, features in enumerate(engine.encode_image(images)):
         output = network.comprehend(expected.select(number), expressions, first)
-        ours, ours_types = engine.comprehend(features, tokens)
+        ours = engine.comprehend(features, tokens)
         theirs = output.logits.numpy()
         norms = np.maximum(np.linalg.norm(theirs, axis=(1, 2)), theirs[0].size ** 0.5)
-        logits.append(float((np.linalg.norm(ours - theirs, axis=(1, 2)) / norms).max()))
-        types.append(float(np.abs(ours_types - output.word_types.numpy()).max()))
-    return Difference(about, max(logits), max(types))
+        logits.append(float((np.linalg.norm(ours.logits - theirs, axis=(1, 2)) / norms).max()))
+        types.append(float(np.abs(ours.word_types - output.word_types.numpy()).max()))
+        if output.presence is not None:
+            told = np.full(len(tokens), np.nan) if ours.presence is None else ours.presence
+            presence.append(float((torch.from_numpy(told).sigmoid() - output.presence.sigmoid()).abs().max()))
+    largest = [float(np.max(values)) for values in (logits, types, presence)]  # what is no number stays one
+    return Difference(about, *largest[:2], largest[2] if network.presence is not None else None)
 
 
 def _inputs(

@@ -32,10 +32,18 @@ def main(photo: str, expression: str, out: str) -> None:
     image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
     encode_image, comprehend = load_graphs()
     features = encode_image({"images": letterbox(image, size)[None]})  # once for a photo, however many expressions
-    logits = comprehend({**features, "tokens": word_ids(expression)[None]})["logits"][0]
-    mask = undo_letterbox(logits, image.shape[0], image.shape[1]) >= 0
+    answers = comprehend({**features, "tokens": word_ids(expression)[None]})
+    mask = undo_letterbox(answers["logits"][0], image.shape[0], image.shape[1]) >= 0
+    if fits_nothing(answers):
+        mask[:] = False
+        print(f"nothing in {photo} fits {expression!r}")
     cv2.imwrite(out, mask.astype(np.uint8) * 255)
     print(f"{expression!r}: {mask.mean():.1%} of {photo}, in {out}")
+
+
+def fits_nothing(answers: dict[str, np.ndarray]) -> bool:
+    """Whether the model says that nothing in the photo fits; not every model tells."""
+    return "presence" in answers and 1 / (1 + np.exp(-answers["presence"][0])) < CONFIG["export"]["presence_threshold"]
 
 
 def load_graphs() -> tuple[Graph, Graph]:

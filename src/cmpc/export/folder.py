@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from cmpc.conventions import PRESENCE_THRESHOLD
 from cmpc.data.schema import PreparedDataset
 from cmpc.data.vocabulary import Vocabulary
 from cmpc.engines import Engine
@@ -140,7 +141,11 @@ def _describe(folder: Path, loaded: LoadedModel, format: ExportFormat, exported:
         "format_version": FORMAT_VERSION,
         "library": "cmpc",
         "model": loaded.model.config.to_dict(),
-        "export": {"format": format, "precision": "fp32" if exported.loss is None else "int8"},
+        "export": {
+            "format": format,
+            "precision": "fp32" if exported.loss is None else "int8",
+            "presence_threshold": PRESENCE_THRESHOLD,  # for the example, which knows nothing of this package
+        },
     }
     (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     loaded.vocabulary.save(folder / VOCABULARY)
@@ -153,6 +158,9 @@ def _card(config: ModelConfig, vocabulary: Vocabulary, format: ExportFormat, exp
     checks = "".join(f"- {difference}\n" for difference in exported.differences)
     loss = "" if exported.loss is None else f"\nint8, {exported.loss.before.expressions} expressions: {exported.loss}\n"
     runtime = "onnxruntime" if format == "onnx" else "openvino"
+    presence = ""
+    if config.network.presence_channels:
+        presence = "- out: `presence` (E,), the logit of whether anything in the photo fits the expression\n"
     return f"""---
 library_name: cmpc
 pipeline_tag: image-segmentation
@@ -172,7 +180,7 @@ Referring image segmentation: an image and an expression in, the mask of what it
 
 - in: its features, (1, ...), and `tokens`, word ids int64 (E, N), padded with 0 at the end, N up to {words}
 - out: `logits` (E, {size}, {size}), a pixel belongs to the mask where its logit is not negative; `word_types` (E, N, 4)
-
+{presence}
 `vocabulary.txt` has {len(vocabulary):,} words; a word's id is its line, from 0. `{EXAMPLE}` goes the whole way from a
 photo to a mask with numpy, OpenCV and {runtime} alone:
 

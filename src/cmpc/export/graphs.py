@@ -45,13 +45,15 @@ class Comprehension(nn.Module):
         super().__init__()
         self.network = network
 
-    def forward(self, features: dict[str, Tensor], tokens: Tensor) -> tuple[Tensor, Tensor]:
-        """Features of one image and word ids, (E, N) -> logits, (E, S, S), and word types, (E, N, 4)."""
+    def forward(self, features: dict[str, Tensor], tokens: Tensor) -> tuple[Tensor, ...]:
+        """Features of one image and word ids, (E, N) -> logits, (E, S, S), word types, (E, N, 4), and, of a network
+        that tells it, presence, (E,)."""
         config = self.network.config
         images = ImageFeatures(features, config.grid, (config.image.size, config.image.size))
         first = torch.zeros_like(tokens[:, 0])
         output = self.network.comprehend(images, self.network.encode_expression(tokens), first)
-        return output.logits, output.word_types
+        told = () if output.presence is None else (output.presence,)
+        return output.logits, output.word_types, *told
 
 
 def require_exporter() -> None:
@@ -84,7 +86,8 @@ def write_onnx(network: ReferringNetwork, image_encoder: Path, comprehension: Pa
     one = {name: value[:1] for name, value in features.items()}
     _export(encoder, (images,), image_encoder, ["images"], [*features], ({0: "images"},))
     free: tuple[Any, ...] = ({name: {} for name in one}, {0: "expressions", 1: "words"})
-    _export(comprehend, (one, tokens), comprehension, [*one, "tokens"], ["logits", "word_types"], free)
+    answers = ["logits", "word_types", *(["presence"] if network.presence is not None else [])]
+    _export(comprehend, (one, tokens), comprehension, [*one, "tokens"], answers, free)
 
 
 def onnx_to_openvino(source: Path, target: Path) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,10 +22,15 @@ from cmpc.evaluation.metrics import Score, overlap
 from cmpc.evaluation.samples import Sample, keep_samples, samples_by_image
 from cmpc.segmenter import Segmenter
 
+if TYPE_CHECKING:
+    import onnx
+
 CALIBRATION_IMAGES = 32
 TESTED_IMAGES = 64
 WORD_KEY = "relation_reasoning.project_cells.key"
-"""End of the name of their weights in the graph."""
+"""End of the name of the weights, in the graph, of what turns words into what cells are compared with."""
+PRESENCE = "presence"
+"""Name of the graph's output that tells whether anything fits."""
 
 
 @dataclass(frozen=True)
@@ -109,16 +115,28 @@ def _tokens(samples: Sequence[Sample], vocabulary: Vocabulary, max_words: int) -
     return tokens_of([vocabulary.query(sample.expression, max_words) for sample in samples])
 
 
-def _word_keys(graph: Path) -> list[str]:
-    """The products that turn words into what cells are compared with; they stay fp32.
+def _kept_fp32(path: Path) -> list[str]:
+    """The nodes that stay fp32: small products, from which nothing is gained.
 
-    They are small, for there are few words, and OpenVINO cannot transpose them in int8 ("Input order must have shape
-    [n], where n is the rank of arg").
+    Some turn words into what cells are compared with, which OpenVINO cannot transpose in int8 ("Input order must have
+    shape [n], where n is the rank of arg"); others tell presence, which is a single number an expression.
     """
     import onnx
 
-    nodes = onnx.load(graph, load_external_data=False).graph.node
-    return [node.name for node in nodes if node.op_type == "MatMul" and node.input[1].endswith(WORD_KEY)]
+    graph = onnx.load(path, load_external_data=False).graph
+    keys = {node.name for node in graph.node if node.op_type == "MatMul" and node.input[1].endswith(WORD_KEY)}
+    answers = {output.name for output in graph.output} - {PRESENCE}
+    return sorted(keys | (_behind(graph, {PRESENCE}) - _behind(graph, answers)))
+
+
+def _behind(graph: onnx.GraphProto, values: set[str]) -> set[str]:
+    """Names of the nodes that values of a graph are computed by."""
+    needed, nodes = set(values), set()
+    for node in reversed(graph.node):  # they stand in the order in which they are computed
+        if needed.intersection(node.output):
+            needed.update(node.input)
+            nodes.add(node.name)
+    return nodes
 
 
 def _quantise(source: Path, target: Path, inputs: list[dict[str, NDArray]]) -> None:
@@ -140,7 +158,7 @@ def _quantise(source: Path, target: Path, inputs: list[dict[str, NDArray]]) -> N
             Reader(),
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=["Conv", "MatMul", "Gemm"],
-            nodes_to_exclude=_word_keys(source),
+            nodes_to_exclude=_kept_fp32(source),
             per_channel=True,
             reduce_range=True,
             activation_type=QuantType.QUInt8,

@@ -209,11 +209,15 @@ class ReferringNetwork(nn.Module):
         logits = self.upsample(decoded.scores, images.size)
         return SegmentationOutput(logits, decoded, expressions, levels, images.grid)
 
-    def answer(self, images: ImageFeatures, expressions: ExpressionFeatures, image_index: Tensor) -> Tensor:
-        """The logits of ``comprehend`` alone, (E, H, W): maps are let go as soon as they were used."""
+    def answer(
+        self, images: ImageFeatures, expressions: ExpressionFeatures, image_index: Tensor
+    ) -> tuple[Tensor, Tensor | None]:
+        """``logits``, (E, H, W), and ``presence``, (E,), of ``comprehend`` alone: maps are let go as soon as they were
+        used."""
         context = Context(images, expressions, image_index)
         fused = {level: maps.fused for level, maps in self.comprehend_levels(context)}
-        return self.upsample(self.decode(self.merge(fused, context), context).scores, images.size)
+        decoded = self.decode(self.merge(fused, context), context)
+        return self.upsample(decoded.scores, images.size), decoded.presence
 
     def forward(self, images: Tensor, tokens: Tensor, image_index: Tensor) -> SegmentationOutput:
         """All three steps: images (B, 3, H, W), tokens (E, N), image_index (E,)."""
@@ -246,7 +250,7 @@ class ReferringNetwork(nn.Module):
         """Whether anything fits, by a map, (E, S, F), and the sentence: logits, (E,)."""
         if self.presence is None:
             return None
-        told: Tensor = self.presence(fused, context.expressions.necessary)
+        told: Tensor = self.presence(fused, context.expressions.necessary.to(fused.dtype))
         return told
 
     def score_map(self, fused: Tensor, context: Context) -> Tensor:

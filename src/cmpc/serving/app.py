@@ -104,7 +104,8 @@ def make_app(
         for expression in expressions:
             worker.segmenter.query(expression)
         pixels = await run_in_threadpool(decode_photo, data, limits)
-        predictions = await _within(limits.seconds, worker.ask(Question(pixels, expressions, asked.threshold)))
+        question = Question(pixels, expressions, asked.threshold, asked.presence_threshold)
+        predictions = await _within(limits.seconds, worker.ask(question))
 
         def answer() -> Response:
             refined = [prediction.refined(pixels, asked.refine) for prediction in predictions]
@@ -135,7 +136,8 @@ def make_app(
         [expression] = limits.check_expressions([asked.expression])
         worker.segmenter.query(expression)
         pixels = await run_in_threadpool(decode_photo, data, limits)
-        work = worker.run(lambda: worker.segmenter.explain(expression, image=pixels, threshold=asked.threshold))
+        thresholds = {"threshold": asked.threshold, "presence_threshold": asked.presence_threshold}
+        work = worker.run(lambda: worker.segmenter.explain(expression, image=pixels, **thresholds))
         content, kind = await run_in_threadpool(explanation_file, await _within(limits.seconds, work), asked.answer)
         return Response(content, media_type=kind)
 

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cmpc.answers.prediction import Prediction
+from cmpc.conventions import PRESENCE_THRESHOLD
 from cmpc.errors import UserError
 from cmpc.segmenter import Segmenter
 
@@ -32,6 +33,8 @@ class Question:
     """At least one; each holds a word."""
     threshold: float = 0.5
     """Pixels at least this likely form the mask, 0..1."""
+    presence_threshold: float = PRESENCE_THRESHOLD
+    """As ``Segmenter.predict`` takes it."""
 
 
 class BatchingWorker:
@@ -145,7 +148,10 @@ class BatchingWorker:
             [question.expressions for question in questions], [question.pixels for question in questions]
         )
         return [
-            [replace(prediction, threshold=question.threshold) for prediction in some]
+            [
+                replace(prediction, threshold=question.threshold, presence_threshold=question.presence_threshold)
+                for prediction in some
+            ]
             for question, some in zip(questions, answers, strict=True)
         ]
 

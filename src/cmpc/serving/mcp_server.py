@@ -39,8 +39,9 @@ def make_mcp_server(segmenter: Segmenter) -> FastMCP:
                 without it.
 
         Returns:
-            JSON (expression, score, box as x, y, width, height in pixels or null where nothing was found, area in
-            pixels, COCO run lengths), and the photo with the masks in colours.
+            JSON (expression, present: the probability that anything in the photo fits, or null where the model does
+            not tell, score, box as x, y, width, height in pixels or null where nothing was found, area in pixels, COCO
+            run lengths, instances: the parts of the mask), and the photo with the masks in colours.
         """
         try:
             pixels = read_image(photo, exif_rotation=True)
@@ -53,8 +54,8 @@ def make_mcp_server(segmenter: Segmenter) -> FastMCP:
             {name: value for name, value in prediction.to_dict().items() if name not in ("polygons", "words")}
             for prediction in predictions
         ]
-        labels = [f"{prediction.expression} ({prediction.score:.2f})" for prediction in predictions]
-        drawn = with_legend(overlay(pixels, [prediction.mask for prediction in predictions]), labels)
+        captions = [prediction.caption for prediction in predictions]
+        drawn = with_legend(overlay(pixels, [prediction.mask for prediction in predictions]), captions)
         return [json.dumps({"photo": photo, "predictions": told}), _picture(PILImage.fromarray(drawn))]
 
     @server.tool(structured_output=False)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from lightning_fabric import Fabric
 
+from cmpc.conventions import PRESENCE_THRESHOLD
 from cmpc.data.dataset import Batch
 from cmpc.data.device_transforms import PhotoBatch
 from cmpc.training.fabric import over_devices
@@ -39,7 +40,11 @@ def validate(objective: Objective, batches: Iterable[Batch | PhotoBatch], fabric
             batch = loaded.to(fabric.device)
             with fabric.autocast():
                 output = objective.predict(batch)
-            intersection, union = (values.double().cpu() for values in overlap(output.logits, batch.masks))
+            logits = output.logits
+            if output.presence is not None:  # where nothing is said to fit, the mask is empty
+                absent = output.presence.sigmoid() < PRESENCE_THRESHOLD
+                logits = logits.masked_fill(absent[:, None, None], -1.0)
+            intersection, union = (values.double().cpu() for values in overlap(logits, batch.masks))
             iou = iou_of(intersection, union)
             sums += torch.stack([intersection.sum(), union.sum(), iou.sum(), torch.tensor(float(len(iou)))])
     objective.train()

@@ -14,7 +14,7 @@ from cmpc.explanation.drawing import Drawing, Shape, Text, wrap_text
 from cmpc.explanation.panels import Frame, Panels
 from cmpc.explanation.picture import paint
 from cmpc.explanation.staged_picture import frame_of, staged_picture
-from cmpc.explanation.words import GREY, draw_words
+from cmpc.explanation.words import GREY, draw_words, found
 
 STAGE_NAMES = ("All stages", "Photo", "Entities and attributes", "Relations", "Mask", "Levels")
 """Names of the tabs."""
@@ -39,11 +39,7 @@ def draw_stages(explanation: Explanation) -> tuple[Stage, ...]:
     """The tabs of an explanation, in the order of ``STAGE_NAMES``."""
     panels, stages, prediction = Panels(explanation), explanation.network, explanation.prediction
     asked = repr(prediction.expression)
-    answered = (
-        f"score {prediction.score:.2f}, {prediction.mask.mean():.1%} of the photo"
-        if prediction.mask.any()
-        else "nothing found"
-    )
+    answered = found(prediction)
     named = (
         f"where the network answers to one entity or attribute word alone, at most {stages.named.max():.2f}"
         if stages.words

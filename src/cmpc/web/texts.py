@@ -47,6 +47,8 @@ def found(predictions: Sequence[Prediction]) -> str:
     count = sum(prediction.area > 0 for prediction in predictions)
     number = "" if len(predictions) == 1 else f"{count} of {len(predictions)} "
     sentence = f"Found {number}".strip() + "." if count else "Nothing found: try other words or a lower threshold."
+    if predictions and all(prediction.is_absent for prediction in predictions):
+        sentence = f"{capitalised('; '.join(map(_result, predictions)))}."
     unknown = dict.fromkeys(word for prediction in predictions for word in prediction.unknown_words)
     if unknown:
         names = ", ".join(f"“{word}”" for word in unknown)
@@ -61,7 +63,7 @@ def legend(predictions: Sequence[Prediction]) -> str:
     """Colour, expression, score and size of each mask, as an HTML list."""
     lines = [
         f'<li><span class="chip" style="background: rgb{PALETTE[number % len(PALETTE)]}" aria-hidden="true"></span>'
-        f"<strong>{escape(prediction.expression)}</strong> <span>{_result(prediction)}</span></li>"
+        f"<strong>{escape(prediction.expression)}</strong> <span>{escape(_result(prediction))}</span></li>"
         for number, prediction in enumerate(predictions)
     ]
     return f'<ul class="legend" aria-label="Masks">{"".join(lines)}</ul>'
@@ -79,6 +81,8 @@ def capitalised(sentence: str) -> str:
 
 
 def _result(prediction: Prediction) -> str:
+    if prediction.is_absent:
+        return f"nothing in the photo fits “{prediction.expression}”"
     if not prediction.area:
         return "nothing found"
     part = prediction.area / (prediction.height * prediction.width)

@@ -7,11 +7,15 @@ expression is a category; a mask without a pixel has no annotation and no result
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from pycocotools import mask as coco_mask
+
 from cmpc.answers.formats.results_format import AnsweredPhoto, holes_bridged, write_json
+from cmpc.answers.outlines import outlines
 
 RESULTS, DATASET = "coco_results.json", "coco_dataset.json"
 
@@ -19,16 +23,20 @@ RESULTS, DATASET = "coco_results.json", "coco_dataset.json"
 class CocoFormat:
     """``coco_results.json`` (run lengths with scores) and ``coco_dataset.json``."""
 
-    def __init__(self, out: Path, expressions: Sequence[str], *, polygons: bool = False) -> None:
+    def __init__(
+        self, out: Path, expressions: Sequence[str], *, polygons: bool = False, instances: bool = False
+    ) -> None:
         """
         Args:
             out: folder for the files.
             expressions: the categories, in the order of their ids from 1.
             polygons: whether the dataset's masks are polygons in the place of run lengths.
+            instances: whether each part of a mask has an annotation and a result of its own.
         """
         self.out = out
         self.categories = {expression: number for number, expression in enumerate(expressions, start=1)}
         self.polygons = polygons
+        self.instances = instances
 
     def write(self, answered: AnsweredPhoto) -> list[str]:
         """As ``ResultsFormat``: the files are written at the end."""
@@ -42,23 +50,37 @@ class CocoFormat:
         names = _file_names([record["photo"] for record in records])
         for image_id, (record, name) in enumerate(zip(records, names, strict=True), start=1):
             images.append({"id": image_id, "file_name": name, "height": record["height"], "width": record["width"]})
-            for prediction in record["predictions"]:
-                if prediction["box"] is None:
-                    continue
+            for prediction, thing in self._things(record):
                 found = {
                     "image_id": image_id,
                     "category_id": self.categories[prediction["expression"]],
-                    "bbox": prediction["box"],
+                    "bbox": thing["box"],
                 }
-                results.append({**found, "segmentation": prediction["rle"], "score": prediction["score"]})
-                segmentation = prediction["polygons"] if self.polygons else prediction["rle"]
-                area = prediction["area"]
+                results.append({**found, "segmentation": thing["rle"], "score": thing["score"]})
+                segmentation = _polygons(thing) if self.polygons else thing["rle"]
+                area = thing["area"]
                 annotations.append(
                     {"id": len(results), **found, "segmentation": segmentation, "area": area, "iscrowd": 0}
                 )
         categories = [{"id": number, "name": expression} for expression, number in self.categories.items()]
         write_json(self.out / DATASET, {"images": images, "annotations": annotations, "categories": categories})
         write_json(self.out / RESULTS, results)
+
+    def _things(self, record: dict[str, Any]) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+        """Each prediction whose mask has a pixel, with itself or with each of its instances."""
+        for prediction in record["predictions"]:
+            if prediction["box"] is not None:
+                yield from (
+                    (prediction, thing) for thing in (prediction["instances"] if self.instances else [prediction])
+                )
+
+
+def _polygons(thing: dict[str, Any]) -> list[list[float]]:
+    """The polygons of a prediction, or of an instance, which holds run lengths alone."""
+    if "polygons" in thing:
+        found: list[list[float]] = thing["polygons"]
+        return found
+    return outlines(coco_mask.decode(thing["rle"]).astype(np.bool_))
 
 
 def _file_names(photos: Sequence[str]) -> list[str]:

@@ -15,21 +15,30 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from cmpc.answers.formats.results_format import AnsweredPhoto, write_json
+from cmpc.answers.formats.results_format import AnsweredPhoto, things, write_json
+from cmpc.answers.instances import Instance
 from cmpc.answers.prediction import Prediction
 
 
 class LabelmeFormat:
     """``NAME.json`` for each photo, which it points at."""
 
-    def __init__(self, out: Path) -> None:
+    def __init__(self, out: Path, *, instances: bool = False) -> None:
+        """
+        Args:
+            out: folder for the files.
+            instances: whether each part of a mask is a group of its own.
+        """
         self.out = out
+        self.instances = instances
 
     def write(self, answered: AnsweredPhoto) -> list[str]:
         """As ``ResultsFormat``."""
         height, width = answered.pixels.shape[:2]
         shapes = [
-            shape for number, prediction in enumerate(answered.predictions) for shape in _shapes(prediction, number)
+            shape
+            for number, (prediction, thing) in enumerate(things(answered.predictions, self.instances))
+            for shape in _shapes(prediction.expression, thing, number)
         ]
         values = {
             "version": "5.5.0",
@@ -47,21 +56,16 @@ class LabelmeFormat:
         """Nothing is about all photos."""
 
 
-def _shapes(prediction: Prediction, group: int) -> list[dict[str, Any]]:
-    about = {
-        "label": prediction.expression,
-        "group_id": group,
-        "description": f"score {prediction.score:.2f}",
-        "flags": {},
-    }
-    if prediction.box is not None and prediction.has_holes:
-        x, y, width, height = prediction.box
+def _shapes(expression: str, thing: Prediction | Instance, group: int) -> list[dict[str, Any]]:
+    about = {"label": expression, "group_id": group, "description": f"score {thing.score:.2f}", "flags": {}}
+    if thing.box is not None and thing.has_holes:
+        x, y, width, height = thing.box
         corners = [[x, y], [x + width - 1, y + height - 1]]
-        inside = prediction.mask[y : y + height, x : x + width]
+        inside = thing.mask[y : y + height, x : x + width]
         return [{**about, "shape_type": "mask", "points": corners, "mask": _as_base64(inside)}]
     return [
         {**about, "shape_type": "polygon", "points": np.reshape(polygon, (-1, 2)).tolist(), "mask": None}
-        for polygon in prediction.to_polygons()
+        for polygon in thing.to_polygons()
     ]
 
 

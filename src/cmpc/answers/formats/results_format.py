@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from cmpc.answers.instances import Instance
 from cmpc.answers.prediction import Prediction
 from cmpc.files import atomic_file
 
@@ -66,6 +67,12 @@ class ResultsFormat(Protocol):
             OSError: a file cannot be written.
         """
         ...
+
+
+def things(predictions: Sequence[Prediction], instances: bool) -> Iterator[tuple[Prediction, Prediction | Instance]]:
+    """What becomes an object of a file: each prediction, or each of its instances, with the prediction."""
+    for prediction in predictions:
+        yield from ((prediction, thing) for thing in (prediction.instances if instances else [prediction]))
 
 
 def write_json(path: Path, values: object, *, indent: int | None = None) -> None:
