@@ -114,20 +114,31 @@ def test_rectangle_as_polygon_and_as_box_is_its_pixels(height: int, width: int, 
 
 
 # The order of training -----------------------------------------------------------------------------------------------
-@given(ORDERS, st.integers(1, 3), st.integers(1, 5), st.integers(0, 15), st.integers(0, 10))
+@given(ORDERS, st.integers(1, 3), st.integers(1, 5), st.integers(1, 3), st.integers(0, 15), st.integers(0, 10))
 def test_any_number_of_devices_goes_on_from_any_step_as_one_that_never_stopped(
-    order: VisitOrder, each: int, devices: int, start: int, steps: int
+    order: VisitOrder, each: int, devices: int, micro_batches: int, start: int, steps: int
 ) -> None:
-    batch, stop = each * devices, start + steps
+    batch, stop = each * devices * micro_batches, start + steps
     whole = list(StepSampler(order, batch=batch, start=0, stop=stop))[start:]
-    shares = [
-        list(StepSampler(order, batch=batch, start=start, stop=stop, device_rank=rank, device_count=devices))
+    samplers = [
+        StepSampler(
+            order,
+            batch=batch,
+            start=start,
+            stop=stop,
+            device_rank=rank,
+            device_count=devices,
+            micro_batches=micro_batches,
+        )
         for rank in range(devices)
     ]
+    shares = [list(sampler) for sampler in samplers]
     for number, together in enumerate(whole):
-        parts = [share[number] for share in shares]
+        micro = range(number * micro_batches, (number + 1) * micro_batches)
+        parts = [share[place] for share in shares for place in micro]
+        assert {len(part) for part in parts} == {each}
         assert Counter(visit for part in parts for visit in part) == Counter(together)
-    assert {len(share) for share in shares} == {steps}
+    assert {len(share) for share in shares} == {len(sampler) for sampler in samplers} == {steps * micro_batches}
 
 
 @given(ORDERS, st.integers(1, 4), st.integers(1, 5))
@@ -137,8 +148,11 @@ def test_devices_see_every_visit_of_a_pass_once(order: VisitOrder, batch: int, d
         for rank in range(devices)
         for visits in PassSampler(order, batch=batch, device_rank=rank, device_count=devices)
         for visit in visits
+        if visit.step_expressions
     )
     assert seen == Counter(order.visits(0))
+    batches = {len(PassSampler(order, batch=batch, device_rank=rank, device_count=devices)) for rank in range(devices)}
+    assert len(batches) == 1
 
 
 # Metrics -------------------------------------------------------------------------------------------------------------

@@ -54,14 +54,19 @@ def save_tensors(tensors: dict[str, torch.Tensor], path: Path) -> None:
         raise OSError(errno.EIO, f"cannot write {path.name} ({error})") from None  # the caller knows the place
 
 
+def empty_network(config: ModelConfig) -> ReferringNetwork:
+    """A network whose tensors have shapes and no content, until weights are assigned to them."""
+    with torch.device("meta"), _WithoutFirstWeights():
+        return build_network(config)
+
+
 def read_network(path: Path, config: ModelConfig) -> ReferringNetwork:
     """A network with the weights of a file as float32, on the CPU, in evaluation mode; nothing of it trains.
 
     Raises:
         UserError: the file is damaged, its weights are not those of such a network, or some are not finite.
     """
-    with torch.device("meta"), _WithoutFirstWeights():
-        model = build_network(config)
+    model = empty_network(config)
     model.load_state_dict(_read_weights(path, model), assign=True)
     for parameter in model.parameters():
         parameter.requires_grad_(False)

@@ -9,6 +9,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing import parent_process
 
+from cmpc.errors import UserError
+
+_SIGNS_OF_A_LOST_PROCESS = (
+    "Connection closed by peer",
+    "Connection reset by peer",
+    "Broken pipe",
+    "remote process exited",
+)
+"""In the errors of gloo and NCCL."""
+
 
 def usable_cores() -> int:
     """Cores that this process may use."""
@@ -36,6 +46,29 @@ def prepare_process() -> None:
 def end_with_parent() -> None:
     """Makes a child process end when its parent does: a killed parent cannot end its processes itself."""
     threading.Thread(target=_wait_for_parent, daemon=True).start()
+
+
+@contextmanager
+def naming_lost_processes(rank: int, count: int) -> Iterator[None]:
+    """Where another process of the run has ended, which says why by itself unless it was killed, this one ends with a
+    sentence too.
+
+    Args:
+        rank: number of this process.
+        count: how many there are.
+
+    Raises:
+        UserError: another process cannot be reached any more.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if count == 1 or not any(sign in str(error) for sign in _SIGNS_OF_A_LOST_PROCESS):
+            raise
+        raise UserError(
+            f"process {rank} of {count} stops because another one did, which says why unless it was killed: "
+            "--resume goes on from what is on disk."
+        ) from None
 
 
 @contextmanager

@@ -25,7 +25,9 @@ def shell_lines(page: Path) -> list[str]:
 
 
 def commands(page: Path) -> list[str]:
-    """The ``cmpc`` commands in a page's blocks of code, and those that prepare data in its tables."""
-    in_blocks = [line for line in shell_lines(page) if line.startswith("cmpc ") and "..." not in line]
+    """The ``cmpc`` commands in a page's blocks of code, alone or under torchrun, and those that prepare data in its
+    tables."""
+    lines = [re.sub(r"^torchrun .* --no-python (?=cmpc )", "", line) for line in shell_lines(page)]
+    in_blocks = [line for line in lines if line.startswith("cmpc ") and "..." not in line]
     in_table = re.findall(r"\| `(cmpc prepare [^`]* --out [^`]*)`", page.read_text(encoding="utf-8"))
     return [*in_blocks, *in_table]

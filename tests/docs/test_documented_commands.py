@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import shutil
+import subprocess
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -31,6 +33,28 @@ def test_documented_command_is_understood(command: str) -> None:
 def test_every_command_is_documented() -> None:
     shown = {shlex.split(parameter.values[0], comments=True)[1] for parameter in ALL}
     assert shown == set(COMMANDS)
+
+
+def test_slurm_job_begins_a_run_and_goes_on_with_it(tmp_path: Path) -> None:
+    """With programs in place of Slurm's: what they are asked for is a command that torchrun and cmpc understand."""
+    from torch.distributed.run import get_args_parser
+
+    for name, line in (("scontrol", "printf 'node1\\nnode2\\n'"), ("srun", """printf '%s\\n' "$@" > asked""")):
+        program = tmp_path / name
+        program.write_text(f"#!/bin/sh\n{line}\n")
+        program.chmod(0o755)
+    variables = {"SLURM_JOB_NODELIST": "node[1-2]", "SLURM_JOB_ID": "7", "SLURM_NNODES": "2", "SLURM_GPUS_ON_NODE": "4"}
+    variables |= {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    for resume in (False, True):
+        subprocess.run(["bash", ROOT / "examples/train.slurm"], cwd=tmp_path, env=variables, check=True)
+        program, *arguments = (tmp_path / "asked").read_text().splitlines()
+        started = get_args_parser().parse_args(arguments)
+        assert (program, started.nnodes, started.nproc_per_node) == ("torchrun", "2", "4")
+        assert (started.rdzv_endpoint, started.training_script) == ("node1:29500", "cmpc")
+        options = parse(started.training_script_args[0], started.training_script_args[1:])
+        assert options.resume is resume
+        (tmp_path / options.out).mkdir(parents=True, exist_ok=True)
+        (tmp_path / options.out / "run.json").touch()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=[page.stem for page in PAGES])

@@ -40,9 +40,16 @@ def main_with_tiny_preset() -> int:
 
 def train_process(arguments: Sequence[str | Path], *, launcher: Sequence[str] = ()) -> subprocess.Popen[str]:
     """Starts ``cmpc train`` with a tiny network in a process of its own, or through a launcher such as ``torchrun``."""
+    return module_process("training.scenes", ["train", *arguments], launcher=launcher)
+
+
+def module_process(
+    module: str, arguments: Sequence[str | Path], *, launcher: Sequence[str] = ()
+) -> subprocess.Popen[str]:
+    """Starts a module of the tests as a program in a process of its own, or through a launcher."""
     path = [str(Path(__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
     return subprocess.Popen(
-        [sys.executable, *(launcher or ("-m",)), "training.scenes", "train", *map(str, arguments)],
+        [sys.executable, *(launcher or ("-m",)), module, *map(str, arguments)],
         env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(path)},
         text=True,
         stdout=subprocess.PIPE,
@@ -60,10 +67,10 @@ def losses(run: Path) -> list[list[float]]:
         ]
 
 
-def write_scenes(folder: Path) -> Path:
-    """Prepares a dataset with 6 photos to train on and 2 to validate; returns its folder."""
+def write_scenes(folder: Path, photos: int = 8) -> Path:
+    """Prepares a dataset with 6 photos to train on and the others to validate; returns its folder."""
     (folder / "photos").mkdir()
-    rows = [row for number in range(8) for row in scene(folder / "photos", number)]
+    rows = [row for number in range(photos) for row in scene(folder / "photos", number)]
     splits = {
         "train": [row for row in rows if int(row.image_id) < 6],
         "val": [row for row in rows if int(row.image_id) >= 6],

@@ -69,3 +69,17 @@ def test_validation_sees_everything_once_over_all_devices() -> None:
 def test_batch_that_devices_cannot_share_is_refused() -> None:
     with pytest.raises(ValueError, match="multiple of the 2 devices"):
         StepSampler(VisitOrder((1,), 1), batch=3, start=0, stop=1, device_count=2)
+
+
+def test_step_that_micro_batches_cannot_share_is_refused() -> None:
+    with pytest.raises(ValueError, match="multiple of the 2 devices times 3 micro batches, got 8"):
+        StepSampler(VisitOrder((1,), 1), batch=8, start=0, stop=1, device_count=2, micro_batches=3)
+
+
+def test_devices_without_visits_are_kept_busy_in_validation() -> None:
+    """All devices compute at the same time where they share the weights."""
+    order = VisitOrder((1, 2), 4, shuffle=False)
+    shares = [list(PassSampler(order, batch=3, device_rank=rank, device_count=4)) for rank in range(4)]
+    assert [[visit.step_expressions for visit in batch] for batch in shares[0]] == [[1]]
+    assert [[visit.step_expressions for visit in batch] for batch in shares[3]] == [[0]]
+    assert [sum(visit.step_expressions for batch in share for visit in batch) for share in shares] == [1, 2, 0, 0]

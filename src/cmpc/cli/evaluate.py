@@ -58,6 +58,8 @@ def written(options: Options) -> Path:
 
 def run(options: Options) -> None:
     """Evaluates, prints the tables and writes the reports."""
+    from functools import partial
+
     from rich.console import Console
 
     from cmpc.cli.progress import progress_bar
@@ -68,6 +70,7 @@ def run(options: Options) -> None:
     from cmpc.evaluation.crf import require_crf
     from cmpc.evaluation.evaluate import evaluate
     from cmpc.evaluation.journal import Journal
+    from cmpc.evaluation.processes import processes_of_run
     from cmpc.evaluation.protocols import DESCRIPTIONS
     from cmpc.evaluation.report import Report
     from cmpc.evaluation.samples import fingerprint_rows
@@ -77,26 +80,22 @@ def run(options: Options) -> None:
         require_crf()
     dataset = PreparedDataset.open(options.data, options.images)
     rows = dataset.read(options.split)
-    device = "cpu" if options.device == "auto" and is_export(options.model) else choose_device(options.device)
-    engine, vocabulary = load_engine(options.model, precision=options.precision, device=device)
-    identity = {
-        "model": fingerprint_model(options.model),
-        "data": fingerprint_rows(rows),
-        "split": options.split,
-        "protocol": options.protocol,
-        "crf": "yes" if options.crf else "no",
-        "engine": f"{engine.name} {engine.precision}",
-    }
     out = options.out or _default_folder(options, dataset.info.name)
     console = Console()
-    with (
-        closing(Journal(out, identity, resume=options.resume)) as journal,
-        progress_bar() as progress,
-    ):
-        if journal.results:
-            console.print(f"continuing: {len(journal.results):,} expressions are done")
-        task = progress.add_task("expressions", total=None)
-        evaluation = evaluate(
+    with processes_of_run() as processes:
+        name = processes.device(options.device)
+        device = "cpu" if options.device == "auto" and is_export(options.model) else choose_device(name)
+        engine, vocabulary = load_engine(options.model, precision=options.precision, device=device)
+        identity = {
+            "model": fingerprint_model(options.model),
+            "data": fingerprint_rows(rows),
+            "split": options.split,
+            "protocol": options.protocol,
+            "crf": "yes" if options.crf else "no",
+            "engine": f"{engine.name} {engine.precision}",
+        }
+        ask = partial(
+            evaluate,
             engine,
             vocabulary,
             dataset,
@@ -107,13 +106,25 @@ def run(options: Options) -> None:
             crf_workers=options.crf_workers,
             batch_images=options.batch_images,
             limit=options.limit,
-            journal=journal,
-            advance=lambda done, total: progress.update(task, completed=done, total=total),
+            processes=processes,
         )
-        report = Report(evaluation, str(options.model), identity)
-        report.write(out)
-        write_worst_and_best(out / PICTURE_FILE, evaluation, engine, vocabulary, dataset)
-        journal.finish()
+        if not processes.is_first:
+            ask()
+            return
+        with (
+            closing(Journal(out, identity, resume=options.resume)) as journal,
+            progress_bar() as progress,
+        ):
+            if journal.results:
+                console.print(f"continuing: {len(journal.results):,} expressions are done")
+            task = progress.add_task("expressions", total=None)
+            evaluation = ask(
+                journal=journal, advance=lambda done, total: progress.update(task, completed=done, total=total)
+            )
+            report = Report(evaluation, str(options.model), identity)
+            report.write(out)
+            write_worst_and_best(out / PICTURE_FILE, evaluation, engine, vocabulary, dataset)
+            journal.finish()
     for table in report.terminal_tables():
         console.print(table)
     console.print(f"protocol {options.protocol}: {DESCRIPTIONS[options.protocol]}", highlight=False, soft_wrap=True)

@@ -5,7 +5,8 @@ Nothing is drawn from a running random state, so a run continues anywhere, with 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -23,7 +24,8 @@ class Visit(NamedTuple):
     part: int
     """Which part of the image's expressions."""
     step_expressions: int
-    """Expressions of the whole step on all devices: what the mean of a loss is divided by."""
+    """Expressions of the whole step on all devices: what the mean of a loss is divided by. 0 where the visit only fills
+    a device's time and is not to be counted."""
 
 
 @dataclass(frozen=True)
@@ -82,11 +84,19 @@ class StepSampler(Sampler[list[Visit]]):
 
     Visits form one endless stream, epoch after epoch; step ``s`` takes the visits ``s * batch`` to ``(s + 1) * batch``.
     All batches are full, a batch may reach into the next epoch, and ``batch`` is that of all devices together: what a
-    step learns from does not depend on how many there are.
+    step learns from does not depend on how many there are, nor on how many micro batches it is made of.
     """
 
     def __init__(
-        self, order: VisitOrder, *, batch: int, start: int, stop: int, device_rank: int = 0, device_count: int = 1
+        self,
+        order: VisitOrder,
+        *,
+        batch: int,
+        start: int,
+        stop: int,
+        device_rank: int = 0,
+        device_count: int = 1,
+        micro_batches: int = 1,
     ) -> None:
         """
         Args:
@@ -95,20 +105,28 @@ class StepSampler(Sampler[list[Visit]]):
             start: the first step, from 0.
             stop: the step after the last.
             device_rank: which device this is.
-            device_count: how many there are; divides ``batch``.
+            device_count: how many there are.
+            micro_batches: equal parts of a step, which come one after the other. Times the devices they divide
+                ``batch``.
         """
-        if batch < 1 or batch % device_count:
-            raise ValueError(f"batch must be a positive multiple of the {device_count} devices, got {batch}")
+        if batch < 1 or batch % (device_count * micro_batches):
+            raise ValueError(
+                f"batch must be a positive multiple of the {device_count} devices"
+                + (f" times {micro_batches} micro batches" if micro_batches > 1 else "")
+                + f", got {batch}"
+            )
         self.order = order
         self.batch = batch
         self.steps = range(start, max(start, stop))
         self.device_rank = device_rank
         self.device_count = device_count
+        self.micro_batches = micro_batches
 
     def __len__(self) -> int:
-        return len(self.steps)
+        return len(self.steps) * self.micro_batches
 
     def __iter__(self) -> Iterator[list[Visit]]:
+        at_once = self.batch // self.micro_batches
         in_epoch = len(self.order)
         epoch, visits = -1, list[tuple[int, int]]()
         for step in self.steps:
@@ -119,16 +137,24 @@ class StepSampler(Sampler[list[Visit]]):
                     visits = self.order.visits(epoch)
                 chosen.append((epoch, *visits[position % in_epoch]))
             total = sum(self.order.size(image, part) for _, image, part in chosen)
-            yield [Visit(*visit, total) for visit in chosen[self.device_rank :: self.device_count]]
+            for first in range(0, self.batch, at_once):
+                mine = chosen[first : first + at_once][self.device_rank :: self.device_count]
+                yield [Visit(*visit, total) for visit in mine]
 
 
 class PassSampler(Sampler[list[Visit]]):
-    """One pass over all visits in order, for validation; the last batch may be smaller."""
+    """One pass over all visits in order, for validation; the last batch may be smaller.
+
+    Every device has as many batches, as devices that share a network's weights compute at the same time: where visits
+    run out, a batch of one that is not to be counted (``step_expressions`` is 0).
+    """
 
     def __init__(self, order: VisitOrder, *, batch: int, device_rank: int = 0, device_count: int = 1) -> None:
-        sizes = [(0, image, part, order.size(image, part)) for image, part in order.visits(0)]
-        mine: Sequence[tuple[int, int, int, int]] = sizes[device_rank::device_count]
-        self.batches = [[Visit(*visit) for visit in mine[i : i + batch]] for i in range(0, len(mine), batch)]
+        visits = [Visit(0, image, part, order.size(image, part)) for image, part in order.visits(0)]
+        mine = visits[device_rank::device_count]
+        self.batches = [mine[i : i + batch] for i in range(0, len(mine), batch)]
+        most = math.ceil(math.ceil(len(visits) / device_count) / batch)
+        self.batches += [[visits[0]._replace(step_expressions=0)]] * (most - len(self.batches))
 
     def __len__(self) -> int:
         return len(self.batches)

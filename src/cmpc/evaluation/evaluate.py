@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from cmpc.data.schema import PreparedDataset, ReferredObject
@@ -13,6 +13,7 @@ from cmpc.evaluation.crf import require_crf
 from cmpc.evaluation.inference import predict
 from cmpc.evaluation.journal import Journal
 from cmpc.evaluation.metrics import ScoreTable
+from cmpc.evaluation.processes import Processes
 from cmpc.evaluation.protocols import Protocol
 from cmpc.evaluation.samples import Sample, keep_samples, samples_by_image
 from cmpc.evaluation.scoring import ScoredSample, ScoringPool
@@ -70,6 +71,7 @@ def evaluate(
     batch_images: int = 4,
     limit: int | None = None,
     journal: Journal | None = None,
+    processes: Processes | None = None,
     advance: Callable[[int, int], None] = lambda done, total: None,
 ) -> Evaluation:
     """Asks for every expression of a split and compares the masks with the true ones.
@@ -90,7 +92,9 @@ def evaluate(
             core. The results are the same.
         batch_images: images that the network sees at once.
         limit: evaluate only the first images of the split, with all their expressions.
-        journal: keeps results as they come in; those that it holds are not computed again.
+        journal: keeps results as they come in; those that it holds are not computed again. Of several processes the
+            first one alone has one.
+        processes: share the images, and give the same result each; None for this one alone.
         advance: called with (finished expressions, all expressions).
 
     Raises:
@@ -111,19 +115,20 @@ def evaluate(
     chosen = images[:limit]
     samples = sorted((sample for image in chosen for sample in image), key=lambda sample: sample.number)
 
-    results = {} if journal is None else dict(journal.results)
+    processes = processes or Processes()
+    results = processes.from_first({} if journal is None else dict(journal.results))
     remaining = keep_samples(chosen, lambda sample: sample.number not in results)
     done = len(samples) - sum(map(len, remaining))
     advance(done, len(samples))
-    with ScoringPool(protocol, crf=crf, workers=crf_workers) as pool:
-        predictions = predict(
-            engine,
-            vocabulary,
-            dataset,
-            remaining,
-            batch_images=batch_images,
-        )
-        for result in pool.score(predictions):
+
+    def scored(pool: ScoringPool) -> Iterator[ScoredSample]:
+        """Results as they come in, of several processes after each round."""
+        for share in processes.rounds(remaining, batch=batch_images):
+            found = pool.score(predict(engine, vocabulary, dataset, share, batch_images=batch_images))
+            yield from found if processes.count == 1 else processes.of_all(list(found))
+
+    with ScoringPool(protocol, crf=crf, workers=processes.workers(crf_workers)) as pool:
+        for result in scored(pool):
             if journal is not None:
                 journal.append(result)
             results[result.number] = result

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,7 +31,7 @@ from cmpc.files import atomic_file, atomic_folder, put_back
 from cmpc.model_folder import load_model_folder, write_model_files
 from cmpc.model_weights import save_tensors
 from cmpc.models.network import ReferringNetwork
-from cmpc.training.optimizers import load_optimizer_tensors, optimizer_tensors
+from cmpc.training.optimizers import load_optimizer_tensors
 
 SETTINGS = "run.json"
 LOGS = ("training.csv", "validation.csv")
@@ -111,14 +112,21 @@ class RunFolder:
         self,
         model: ReferringNetwork,
         vocabulary: Vocabulary,
-        optimizer: torch.optim.Optimizer,
+        optimizer: Mapping[str, Tensor],
         state: TrainingState,
         *,
         heads: nn.Module | None = None,
     ) -> None:
-        """Replaces ``last`` by the present state; ``heads`` learn with the model and are not part of it."""
-        found = optimizer_tensors(optimizer, _parameters(model, heads))
-        tensors = {f"optimizer/{name}": value for name, value in found.items()}
+        """Replaces ``last`` by the present state.
+
+        Args:
+            model: the network.
+            vocabulary: its words.
+            optimizer: what ``optimizer_tensors`` gives.
+            state: how far the run has come.
+            heads: learn with the model and are not part of it.
+        """
+        tensors = {f"optimizer/{name}": value for name, value in optimizer.items()}
         if heads is not None:
             tensors |= {f"heads/{name}": value.detach().cpu() for name, value in heads.state_dict().items()}
         tensors |= {f"sums/{name}": value.cpu().contiguous() for name, value in state.sums.items()}
@@ -155,7 +163,7 @@ class RunFolder:
             if heads is not None:
                 heads.load_state_dict(_under("heads/", tensors))
             found = _under("optimizer/", tensors)
-            load_optimizer_tensors(optimizer, _parameters(model, heads), found, state.step)
+            load_optimizer_tensors(optimizer, named_parameters(model, heads), found, state.step)
         except (OSError, ValueError, TypeError, KeyError, OverflowError, RuntimeError, SafetensorError):
             raise UserError(
                 f"{self.last} is damaged or does not fit the options: begin a new run in another folder."
@@ -168,8 +176,8 @@ def _is_of_others(entry: Path) -> bool:
     return not entry.name.startswith(".") and entry.name not in (*LOGS, TENSORBOARD)
 
 
-def _parameters(model: nn.Module, heads: nn.Module | None) -> dict[str, nn.Parameter]:
-    """All parameters by name."""
+def named_parameters(model: nn.Module, heads: nn.Module | None) -> dict[str, nn.Parameter]:
+    """All parameters of a network, and of what learns beside it, by the names that checkpoints know them by."""
     of_heads = {} if heads is None else {f"heads.{name}": value for name, value in heads.named_parameters()}
     return dict(model.named_parameters()) | of_heads
 

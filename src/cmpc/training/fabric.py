@@ -5,26 +5,17 @@ from __future__ import annotations
 import logging
 import os
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.strategies import DDPStrategy
 from torch import Tensor
 
-from cmpc.errors import UsageError, UserError
+from cmpc.errors import UsageError
 from cmpc.training.options import Precision
 from cmpc.training.precision import resolve_precision
-
-_SIGNS_OF_A_LOST_PROCESS = (
-    "Connection closed by peer",
-    "Connection reset by peer",
-    "Broken pipe",
-    "remote process exited",
-)
-"""In the errors of gloo and NCCL."""
+from cmpc.training.sharding import ShardedPrecision, ShardedStrategy
 
 
 def make_fabric(
@@ -35,6 +26,7 @@ def make_fabric(
     strategy: str = "auto",
     precision: Precision,
     batch_images: int,
+    accumulate: int = 1,
     all_train: bool = True,
 ) -> tuple[Fabric, str]:
     """Chooses devices and precision; nothing is started yet.
@@ -43,35 +35,45 @@ def make_fabric(
         accelerator: kind of device, or ``auto``.
         devices: how many on each node, or ``auto`` for all GPUs.
         nodes: how many machines.
-        strategy: ``ddp`` to take that for a single device as well.
+        strategy: ``ddp`` to take that for a single device as well; ``fsdp`` for several to share the weights.
         precision: numbers to compute with, or ``auto``.
         batch_images: images of a step, which the devices share equally.
+        accumulate: micro batches of a step on each device, of equal size.
         all_train: whether every parameter that trains has a gradient in every step, which DDP must know.
 
     Returns:
         Fabric, and the precision: ``bf16`` or ``32``.
 
     Raises:
-        UsageError: there is no such device, or the devices cannot share a step equally.
+        UsageError: there is no such device, it cannot be used so, or the devices cannot share a step equally.
     """
     accelerator = _present(accelerator)
     per_node, nodes = _counts(accelerator, devices, nodes)
     count = per_node * nodes
-    if batch_images % count:
+    if batch_images % (count * accumulate):
+        parts = f" in {accumulate} micro batches" if accumulate > 1 else ""
         raise UsageError(
-            f"{count} devices cannot share a step's {batch_images} images equally: give another --batch-images."
+            f"{count} device{'s' if count > 1 else ''} cannot share a step's {batch_images} images equally{parts}: "
+            f"give another --batch-images{' or --accumulate' if accumulate > 1 else ''}."
         )
+    if strategy == "fsdp" and accelerator == "mps":
+        raise UsageError("--strategy fsdp shares a network between GPUs of NVIDIA, or processes: give another one.")
     resolved = resolve_precision(precision, accelerator=accelerator)
-    several = DDPStrategy(find_unused_parameters=not all_train, broadcast_buffers=False)
+    mixed: Literal["bf16-mixed", "32-true"] = "bf16-mixed" if resolved == "bf16" else "32-true"
+    chosen: dict[str, Any] = {"strategy": "auto", "precision": mixed}
+    if strategy == "fsdp" and count > 1:
+        chosen = {"strategy": ShardedStrategy(), "plugins": [ShardedPrecision(mixed, accelerator)]}
+    elif strategy == "ddp" or count > 1:
+        chosen["strategy"] = DDPStrategy(find_unused_parameters=not all_train, broadcast_buffers=False)
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
-    warnings.filterwarnings("ignore", module="lightning_fabric")
+    for module in ("lightning_fabric", "torch.distributed.fsdp"):
+        warnings.filterwarnings("ignore", module=module)
     try:
         fabric = Fabric(
             accelerator=accelerator,
             devices=per_node,
             num_nodes=nodes,
-            strategy=several if count > 1 or strategy == "ddp" else "auto",
-            precision="bf16-mixed" if resolved == "bf16" else "32-true",
+            **chosen,
         )
     except (ValueError, RuntimeError, ImportError) as error:
         raise UsageError(f"cannot use the devices that --accelerator and --devices ask for: {error}") from None
@@ -112,21 +114,3 @@ def over_devices(fabric: Fabric, values: Tensor, operation: Literal["sum", "max"
     if fabric.world_size == 1:
         return values.clone()
     return cast(Tensor, fabric.all_reduce(values.clone(), reduce_op=operation))
-
-
-@contextmanager
-def naming_lost_processes(fabric: Fabric) -> Iterator[None]:
-    """Where another process of the run has ended, which says why by itself, this one ends with a sentence too.
-
-    Raises:
-        UserError: another process cannot be reached any more.
-    """
-    try:
-        yield
-    except RuntimeError as error:
-        if fabric.world_size == 1 or not any(sign in str(error) for sign in _SIGNS_OF_A_LOST_PROCESS):
-            raise
-        raise UserError(
-            f"process {fabric.global_rank} of {fabric.world_size} stops because another one did: "
-            "its own message says why."
-        ) from None

@@ -9,6 +9,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from cmpc.conventions import PRESENCE_THRESHOLD
 from cmpc.data.dataset import Batch
 from cmpc.data.pixels import PixelNormalisation
 from cmpc.models.network import ReferringNetwork, SegmentationOutput
@@ -17,8 +18,8 @@ from cmpc.training.pieces import summed_over_pieces
 
 
 class Objective(nn.Module):
-    """Gives the terms of a step's loss; each is this device's share, and the shares of all devices add up to the
-    whole."""
+    """Gives the terms of a step's loss; each is the share of a micro batch, and the shares of all of them, on all
+    devices, add up to the whole."""
 
     def __init__(
         self,
@@ -27,6 +28,7 @@ class Objective(nn.Module):
         *,
         weight_decay: float,
         device_count: int,
+        micro_batches: int = 1,
         expressions_at_once: int | None = None,
     ) -> None:
         """
@@ -35,6 +37,7 @@ class Objective(nn.Module):
             loss: compares its output with the masks.
             weight_decay: factor of the L2 regularisation that is part of the loss; 0 for none.
             device_count: how many devices share a step.
+            micro_batches: how many of each device a step is made of.
             expressions_at_once: more go through the network in pieces of equal size, one after the other, while it
                 trains: the same loss and gradients with less memory; None for all together.
         """
@@ -43,8 +46,10 @@ class Objective(nn.Module):
         self.normalise = PixelNormalisation(model.config.image)
         self.loss = loss
         self.weight_decay = weight_decay
-        self.kernels = l2_kernels(model) if weight_decay else []
-        self.device_count = device_count
+        kernels = set(map(id, l2_kernels(model) if weight_decay else ()))
+        self.regularised = [layer for layer in model.modules() if id(getattr(layer, "weight", None)) in kernels]
+        """The layers whose kernels are part of the loss. FSDP puts other tensors in the place of weights."""
+        self.shares = device_count * micro_batches
         self.expressions_at_once = expressions_at_once
 
     def train(self, mode: bool = True) -> Objective:
@@ -64,11 +69,20 @@ class Objective(nn.Module):
         """The network's output for a batch."""
         return cast(SegmentationOutput, self.model(self.normalise(batch.squares), batch.tokens, batch.image_index))
 
-    def forward(self, batch: Batch) -> dict[str, Tensor]:
+    def forward(self, batch: Batch, *, overlaps: bool = False) -> dict[str, Tensor]:
         """
+        Args:
+            batch: what to learn from, or to be judged by.
+            overlaps: give the pixels of each mask instead. What shares weights between devices gathers them for this
+                method alone, so that validation comes here too.
+
         Returns:
-            Scalars: ``loss``, which is to be minimised, its parts, and ``iou``, the mean IoU of the batch.
+            Scalars: ``loss``, which is to be minimised, its parts, and ``iou``, the mean IoU of the batch. With
+            ``overlaps``: ``intersection`` and ``union`` (see ``overlap``).
         """
+        if overlaps:
+            intersection, union = overlap(answered(self.predict(batch)), batch.masks)
+            return {"intersection": intersection, "union": union}
         count, at_once = len(batch.tokens), self.expressions_at_once
         if at_once is None or count <= at_once or not torch.is_grad_enabled():
             terms = self._terms(self.predict(batch), batch)
@@ -76,7 +90,8 @@ class Objective(nn.Module):
             pieces = -(-count // at_once)
             terms = self._terms_in_pieces(batch, -(-count // pieces))
         if self.weight_decay:
-            terms["regularisation"] = self.weight_decay * l2_regularisation(self.kernels) / self.device_count
+            kernels = [cast(Tensor, layer.weight) for layer in self.regularised]
+            terms["regularisation"] = self.weight_decay * l2_regularisation(kernels) / self.shares
             terms["loss"] = terms["loss"] + terms["regularisation"]
         return terms
 
@@ -107,6 +122,14 @@ def overlap(logits: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
     twice."""
     predicted = logits.detach() >= 0
     return (predicted & masks).sum(dim=(1, 2)), (predicted | masks).sum(dim=(1, 2))
+
+
+def answered(output: SegmentationOutput) -> Tensor:
+    """The logits, (E, H, W), with an empty mask where the network tells that nothing fits."""
+    if output.presence is None:
+        return output.logits
+    absent = output.presence.sigmoid() < PRESENCE_THRESHOLD
+    return output.logits.masked_fill(absent[:, None, None], -1.0)
 
 
 def iou_of(intersection: Tensor, union: Tensor) -> Tensor:

@@ -14,7 +14,13 @@ from cmpc.models.config import ModelConfig, RRNConfig
 
 Recipe = Literal["modern", "paper"]
 Precision = Literal["auto", "bf16", "32"]
-MOST = {"workers": 1_000, "batch_images": 1_000_000, "expressions_per_image": 1_000_000, "nodes": 100_000}
+MOST = {
+    "workers": 1_000,
+    "batch_images": 1_000_000,
+    "accumulate": 1_000_000,
+    "expressions_per_image": 1_000_000,
+    "nodes": 100_000,
+}
 """Numbers above which memory or processes end before the work begins."""
 
 
@@ -89,6 +95,10 @@ class TrainingOptions:
     """Length of the run in steps, instead of --epochs (paper: 700,000)."""
     batch_images: int | None = None
     """Images in a step, on all devices together (modern: 8, paper: 1)."""
+    accumulate: int = 1
+    """Micro batches that a step is made of, one after the other: a device holds batch_images / (devices * accumulate)
+    images at a time, so that a small machine can make the steps of a large one. The same result up to rounding, but
+    where batch norms learn statistics (the backbone compact): those are of a micro batch."""
     expressions_per_image: int | None = None
     """Most expressions that are asked of an image in a step (modern: 4, paper: 1)."""
     learning_rate: float | None = None
@@ -121,8 +131,10 @@ class TrainingOptions:
     """How many devices on each node; auto: all GPUs, or what torchrun says."""
     nodes: int = 1
     """How many machines (under torchrun they are counted by themselves)."""
-    strategy: Literal["auto", "ddp"] = "auto"
-    """How several devices work together: ddp, which auto chooses by itself."""
+    strategy: Literal["auto", "ddp", "fsdp"] = "auto"
+    """How several devices work together. ddp, which auto chooses by itself: each has all weights. fsdp: each has a
+    share of the weights, gradients and the optimiser's state, for networks that are too large for one. Checkpoints are
+    the same."""
     workers: int | None = None
     """Processes that load data, for each device; 0 loads in the training process. By default up to 4."""
     validate_every: int = 1
@@ -186,7 +198,7 @@ def _check(options: TrainingOptions) -> None:
             raise UsageError(f"{flag(name)} must be positive, got {value}.")
     if options.embeddings_scale is not None and not 0 <= options.embeddings_scale <= 1:
         raise UsageError(f"--embeddings-scale must be from 0 to 1, got {options.embeddings_scale}.")
-    for name in ("save_every", "log_every", "nodes"):
+    for name in ("save_every", "log_every", "nodes", "accumulate"):
         if not getattr(options, name) > 0:
             raise UsageError(f"{flag(name)} must be positive, got {getattr(options, name)}.")
     for name in ("seed", "validate_every", "workers"):

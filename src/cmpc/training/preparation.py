@@ -10,15 +10,18 @@ from typing import Any
 
 import torch
 from lightning_fabric import Fabric
+from torch import nn
 from torch.utils.data import DataLoader, Sampler
 
 from cmpc.data.dataset import ReferringImages, collate
 from cmpc.data.device_transforms import CollatePhotos
 from cmpc.data.sampler import PassSampler, StepSampler, Visit
 from cmpc.devices import channels_last_pays, expressions_at_once
+from cmpc.errors import UsageError
 from cmpc.models.build import build_network
 from cmpc.models.config import CMPCConfig, GroundedConfig, ModelConfig, preset
 from cmpc.models.network import ReferringNetwork
+from cmpc.processes import naming_lost_processes
 from cmpc.training.checkpoints import RunFolder
 from cmpc.training.compilation import check_compiler, compile_parts
 from cmpc.training.fabric import make_fabric, use_deterministic_algorithms
@@ -32,7 +35,8 @@ from cmpc.training.progress import Meters
 from cmpc.training.run import Run
 from cmpc.training.run_settings import check_same_run, run_settings, says_splitting
 from cmpc.training.schedule import PolynomialDecay, Schedule, WarmupCosine
-from cmpc.training.synchronised_norm import synchronise_batch_norms
+from cmpc.training.sharding import is_sharded
+from cmpc.training.synchronised_norm import learns_statistics, synchronise_batch_norms
 from cmpc.training.validation import ValidationScores, validate
 
 PAPER_WEIGHT_DECAY = 5e-4
@@ -62,12 +66,13 @@ def prepare(options: TrainingOptions) -> Run:
     inputs = read_inputs(options, plan)
     steps = plan.total_steps(len(inputs.training_set.order))
     fabric, precision = _devices(options, plan, inputs.config)
-    settings = run_settings(
-        options, network=inputs.config, fingerprint=inputs.fingerprint, **vars(plan), precision=precision
-    )
+    model = _network(options, inputs)
+    decided: dict[str, Any] = {**vars(plan), "precision": precision}
+    if learns_statistics(model):  # which are those of a micro batch
+        decided["accumulate"] = options.accumulate
+    settings = run_settings(options, network=inputs.config, fingerprint=inputs.fingerprint, **decided)
     if before is not None:
         check_same_run(before, settings, options, options.out)
-    model = _network(options, inputs)
     fabric.launch()
     if not folder.last.exists():
         load_initial_weights(model, options)
@@ -75,9 +80,11 @@ def prepare(options: TrainingOptions) -> Run:
     loss, schedule, optimizer = _recipe(options, plan, model, steps)
     objective = _objective(options, model, loss, fabric)
     state = folder.load_last(model, optimizer)
-    wrapped, wrapped_optimizer = fabric.setup(objective, optimizer)
+    notes = _notes(options, plan, inputs, model, steps, fabric, precision)
+    with naming_lost_processes(fabric.global_rank, fabric.world_size):
+        wrapped, wrapped_optimizer = fabric.setup(objective, optimizer)
     meters = Meters(objective.terms, fabric.device)
-    meters.restore(state.sums)
+    meters.restore(state.sums, fabric)
     run = Run(
         folder=folder,
         is_new=before is None,
@@ -92,7 +99,7 @@ def prepare(options: TrainingOptions) -> Run:
         state=state,
         meters=meters,
         batches=_batches(options, plan, inputs, fabric, range(state.step, steps)),
-        validate=_validation(options, plan, inputs, fabric, objective),
+        validate=_validation(options, plan, inputs, fabric, wrapped),
         steps=steps,
         batch_images=plan.batch_images,
         epoch_images=len(inputs.training_set.order),
@@ -100,7 +107,8 @@ def prepare(options: TrainingOptions) -> Run:
         validate_every=options.validate_every,
         save_every=options.save_every,
         log_every=options.log_every,
-        notes=_notes(options, plan, inputs, model, steps, fabric, precision),
+        notes=notes,
+        accumulate=options.accumulate,
     )
     if run.is_new and fabric.is_global_zero:
         folder.begin(settings)
@@ -118,11 +126,14 @@ def _devices(options: TrainingOptions, plan: Plan, config: ModelConfig) -> tuple
         strategy=options.strategy,
         precision="32" if options.precision == "auto" and options.recipe == "paper" else options.precision,
         batch_images=plan.batch_images,
+        accumulate=options.accumulate,
         all_train=all_train,
     )
     if options.deterministic and fabric.device.type == "cuda":
         use_deterministic_algorithms()
     if options.compile:
+        if is_sharded(fabric):
+            raise UsageError("--compile does not go with --strategy fsdp: leave one of them out.")
         check_compiler(fabric.device)
     return fabric, precision
 
@@ -184,6 +195,7 @@ def _objective(options: TrainingOptions, model: ReferringNetwork, loss: Loss, fa
         loss,
         weight_decay=PAPER_WEIGHT_DECAY if options.recipe == "paper" else 0.0,
         device_count=fabric.world_size,
+        micro_batches=options.accumulate,
         expressions_at_once=expressions_at_once(model.config, fabric.device) if alone else None,
     )
 
@@ -198,6 +210,7 @@ def _batches(
         stop=steps.stop,
         device_rank=fabric.global_rank,
         device_count=fabric.world_size,
+        micro_batches=options.accumulate,
     )
     return partial(loading, _loader(inputs.training_set, sampler, options))
 
@@ -208,13 +221,13 @@ def _loader(dataset: ReferringImages, sampler: Sampler[list[Visit]], options: Tr
 
 
 def _validation(
-    options: TrainingOptions, plan: Plan, inputs: Inputs, fabric: Fabric, objective: Objective
+    options: TrainingOptions, plan: Plan, inputs: Inputs, fabric: Fabric, objective: nn.Module
 ) -> Callable[[], ValidationScores] | None:
     if inputs.validation_set is None:
         return None
     sampler = PassSampler(
         inputs.validation_set.order,
-        batch=max(1, plan.batch_images // fabric.world_size),
+        batch=max(1, plan.batch_images // (fabric.world_size * options.accumulate)),
         device_rank=fabric.global_rank,
         device_count=fabric.world_size,
     )
@@ -245,6 +258,11 @@ def _notes(
         f"{len(inputs.training_set):,} images: {steps:,} steps of {plan.batch_images} images, recipe {options.recipe}, "
         f"{fabric.world_size} x {fabric.device.type}, {computing}"
     ]
+    if options.accumulate > 1 and learns_statistics(model):
+        notes.append(
+            f"Batch norms see {plan.batch_images // options.accumulate} images at a time, for a step is made of "
+            f"{options.accumulate} micro batches."
+        )
     if isinstance(inputs.config.network, GroundedConfig) and not inputs.training_set.has_grounding:
         notes.append("Nothing says what words speak about, so where they look is learned from the masks alone.")
     if cut := inputs.training_set.cut_expressions:

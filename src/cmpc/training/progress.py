@@ -14,7 +14,7 @@ import torch
 from lightning_fabric import Fabric
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from torch import Tensor
+from torch import Tensor, nn
 
 from cmpc.errors import UserError
 from cmpc.files import atomic_file, naming
@@ -57,15 +57,29 @@ class Meters:
         self.sums.zero_()
         self.steps.zero_()
 
-    def state(self) -> dict[str, Tensor]:
-        """For a checkpoint."""
-        return {"sums": self.sums.clone(), "steps": self.steps.clone()}
+    def state(self, fabric: Fabric) -> dict[str, Tensor]:
+        """For a checkpoint: the sums of each device, (devices, terms), or of the only one, (terms,). All processes must
+        call it."""
+        sums = self.sums.clone()
+        if fabric.world_size > 1:
+            sums = over_devices(fabric, nn.functional.pad(sums[None], (0, 0, fabric.global_rank, _after(fabric))))
+        return {"sums": sums, "steps": self.steps.clone()}
 
-    def restore(self, state: Mapping[str, Tensor]) -> None:
-        """The inverse of ``state``; an empty one leaves zeros."""
-        if state:
-            self.sums.copy_(state["sums"])
-            self.steps.copy_(state["steps"])
+    def restore(self, state: Mapping[str, Tensor], fabric: Fabric) -> None:
+        """The inverse of ``state``; an empty one leaves zeros. Of another number of devices the first takes all."""
+        if not state:
+            return
+        self.steps.copy_(state["steps"])
+        sums = state["sums"].reshape(-1, len(self.names))
+        if len(sums) == fabric.world_size:
+            self.sums.copy_(sums[fabric.global_rank])
+        elif fabric.is_global_zero:
+            self.sums.copy_(sums.sum(dim=0))
+
+
+def _after(fabric: Fabric) -> int:
+    """How many processes come after this one."""
+    return int(fabric.world_size - fabric.global_rank - 1)
 
 
 def not_finite(step: int) -> UserError:

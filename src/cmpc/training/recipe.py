@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 
 from rich.console import Console
 
-from cmpc.training.fabric import naming_lost_processes
+from cmpc.processes import naming_lost_processes
 from cmpc.training.interruption import Interruption
 from cmpc.training.options import TrainingOptions
 from cmpc.training.preparation import prepare
@@ -67,13 +67,13 @@ def _take_steps(run: Run, console: Console) -> TrainingResult:
     run.clock.mark(run.state.step)
     saved_step, stop = run.state.step, False
     with (
-        naming_lost_processes(run.fabric),
+        naming_lost_processes(run.fabric.global_rank, run.fabric.world_size),
         log or nullcontext(),
         Interruption() as interruption,
         run.batches() as loaded,
     ):
-        for batch in loaded:
-            learning_rate = run.take_step(batch)
+        for batches in run.steps_of(loaded):
+            learning_rate = run.take_step(batches)
             log_now = run.state.step % run.log_every == 0 or run.is_over
             if log_now:
                 _log_training(run, log, learning_rate)
@@ -133,8 +133,7 @@ def _validate(run: Run, log: RunLog | None) -> None:
         log.add_validation(row)
     if run.state.best is None or scores.overall_iou > run.state.best:
         run.state.best = scores.overall_iou
-        if run.fabric.is_global_zero:
-            run.folder.save_best(run.model, run.vocabulary, row)
+        run.save_best(row)
     run.clock.mark(run.state.step)
 
 

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, Protocol
 
 import numpy as np
@@ -15,10 +16,12 @@ from torch import Tensor
 
 from cmpc.data.vocabulary import Vocabulary
 from cmpc.models.network import ReferringNetwork
-from cmpc.training.checkpoints import RunFolder, TrainingState
+from cmpc.training.checkpoints import RunFolder, TrainingState, named_parameters
+from cmpc.training.fabric import over_devices
 from cmpc.training.optimizers import set_learning_rate
 from cmpc.training.progress import Meters, not_finite
 from cmpc.training.schedule import Schedule
+from cmpc.training.sharding import is_sharded, whole_network, whole_optimizer
 from cmpc.training.validation import ValidationScores
 
 
@@ -81,6 +84,8 @@ class Run:
     """The term that the live line shows beside the loss, and its name there."""
     heads: torch.nn.Module | None = None
     """What learns beside the model and is not part of it."""
+    accumulate: int = 1
+    """Micro batches of a step on each device."""
     clock: Clock = field(init=False)
     """Time spent, and the pace."""
 
@@ -97,17 +102,27 @@ class Run:
         """Epochs made."""
         return self.state.step * self.batch_images / self.epoch_images
 
-    def take_step(self, batch: StepBatch) -> float:
-        """Learns from a batch; gives the learning rate."""
+    def steps_of(self, loaded: Iterator[StepBatch]) -> Iterator[list[StepBatch]]:
+        """The micro batches of each step."""
+        while batches := list(islice(loaded, self.accumulate)):
+            yield batches
+
+    def take_step(self, batches: Sequence[StepBatch]) -> float:
+        """Learns from the micro batches of a step; gives the learning rate."""
         # Whatever a step draws at random depends on seed, step and device alone: there is no random state to restore.
         entropy = (self.seed, self.state.step, self.fabric.global_rank)
         torch.manual_seed(int(np.random.SeedSequence(entropy).generate_state(1)[0]))
         learning_rate = self.schedule(self.state.step)
         set_learning_rate(self.optimizer, learning_rate)
-        terms: dict[str, Tensor] = self.objective(batch.to(self.fabric.device))
-        self.fabric.backward(
-            terms["loss"] * self.fabric.world_size
-        )  # DDP averages over devices; shares are to be added
+        terms: dict[str, Tensor] = {}
+        for number, batch in enumerate(batches, start=1):
+            # FSDP would keep the gradients of all weights where it waits: what it is there to avoid.
+            waits = number < len(batches) and not is_sharded(self.fabric)
+            with self.fabric.no_backward_sync(self.objective, enabled=waits):
+                shares: dict[str, Tensor] = self.objective(batch.to(self.fabric.device))
+                # DDP and FSDP average over devices; shares are to be added.
+                self.fabric.backward(shares["loss"] * self.fabric.world_size)
+            terms = {name: value.detach() + terms[name] if terms else value.detach() for name, value in shares.items()}
         if self.clip_norm is not None:
             self.fabric.clip_gradients(
                 self.objective, self.wrapped_optimizer, max_norm=self.clip_norm, error_if_nonfinite=False
@@ -137,11 +152,23 @@ class Run:
         """
         self.meters.read(self.fabric)
         finite = torch.stack([parameter.isfinite().all() for parameter in self.model.parameters()])
-        if not all(finite.tolist()):
+        if over_devices(self.fabric, (~finite).any().int(), "max"):
             raise not_finite(self.state.step)
-        self.state.sums, self.state.seconds = self.meters.state(), self.clock.seconds
+        self.state.sums, self.state.seconds = self.meters.state(self.fabric), self.clock.seconds
+        model = whole_network(self.fabric, self.model)
+        optimizer = whole_optimizer(self.fabric, self.optimizer, named_parameters(self.model, self.heads))
         if self.fabric.is_global_zero:
-            self.folder.save_last(self.model, self.vocabulary, self.optimizer, self.state, heads=self.heads)
+            self.folder.save_last(model, self.vocabulary, optimizer, self.state, heads=self.heads)
+
+    def save_best(self, scores: dict[str, Any]) -> None:
+        """Writes the present model as the best one.
+
+        Args:
+            scores: what it is the best in.
+        """
+        model = whole_network(self.fabric, self.model)
+        if self.fabric.is_global_zero:
+            self.folder.save_best(model, self.vocabulary, scores)
 
 
 class Clock:

@@ -18,12 +18,12 @@ MAY_CHANGE = frozenset(
     (
         *("data", "out", "resume", "images", "vocabulary", "embeddings", "initial_model", "backbone_weights"),
         *("accelerator", "devices", "nodes", "strategy", "workers", "save_every", "log_every"),
-        *("compile", "deterministic"),
+        *("compile", "deterministic", "accumulate"),
         *("model", "preset", "backbone", "network"),
     )
 )
 """Options that may be other ones when a run is resumed: where things are, and what computes. The data, the vocabulary
-and the network are compared by what they hold."""
+and the network are compared by what they hold, and ``accumulate`` where it decides the result."""
 
 
 def run_settings(options: Any, *, network: ModelConfig, fingerprint: str, **decided: Any) -> dict[str, Any]:

@@ -8,6 +8,8 @@ import torch
 import torch.distributed
 from torch import Tensor, nn
 
+from cmpc.models.network import ReferringNetwork
+
 
 class SynchronisedBatchNorm2d(nn.BatchNorm2d):
     """``nn.BatchNorm2d`` over the batches of all devices, which must be of equal size (PyTorch's own needs GPUs).
@@ -39,6 +41,15 @@ def synchronise_batch_norms(model: nn.Module) -> None:
     for module in model.modules():
         if type(module) is nn.BatchNorm2d:
             module.__class__ = SynchronisedBatchNorm2d
+
+
+def learns_statistics(model: ReferringNetwork) -> bool:
+    """Whether batch norms of a network use and learn the statistics of what it is trained with, as only those of a
+    backbone that trains do."""
+    backbone = model.train().backbone
+    if not any(parameter.requires_grad for parameter in backbone.parameters()):
+        return False
+    return any(isinstance(module, nn.BatchNorm2d) and module.training for module in backbone.modules())
 
 
 class _SumOverDevices(torch.autograd.Function):

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 
 import torch
 from lightning_fabric import Fabric
+from torch import nn
 
-from cmpc.conventions import PRESENCE_THRESHOLD
 from cmpc.data.dataset import Batch
 from cmpc.data.device_transforms import PhotoBatch
 from cmpc.training.fabric import over_devices
-from cmpc.training.objective import Objective, iou_of, overlap
+
+UNIT = 1 << 36
+"""An IoU is summed in steps of 2**-36, so that the mean depends neither on the order nor on the number of devices."""
 
 
 @dataclass(frozen=True)
@@ -31,23 +33,25 @@ class ValidationScores:
     """How many there were."""
 
 
-def validate(objective: Objective, batches: Iterable[Batch | PhotoBatch], fabric: Fabric) -> ValidationScores:
-    """Scores the model on all batches; each device has its own share of them."""
-    sums = torch.zeros(4, dtype=torch.float64)  # intersection, union, IoU, expressions
+def validate(objective: nn.Module, batches: Iterable[Batch | PhotoBatch], fabric: Fabric) -> ValidationScores:
+    """Scores the model on all batches.
+
+    Args:
+        objective: an ``Objective``, as Fabric wraps it.
+        batches: this device's share of the split (``PassSampler``), as many as every device has.
+        fabric: the devices.
+    """
+    sums = torch.zeros(4, dtype=torch.int64)  # intersection, union, IoU, expressions
     objective.eval()
     with torch.no_grad():
         for loaded in batches:
             batch = loaded.to(fabric.device)
-            with fabric.autocast():
-                output = objective.predict(batch)
-            logits = output.logits
-            if output.presence is not None:  # where nothing is said to fit, the mask is empty
-                absent = output.presence.sigmoid() < PRESENCE_THRESHOLD
-                logits = logits.masked_fill(absent[:, None, None], -1.0)
-            intersection, union = (values.double().cpu() for values in overlap(logits, batch.masks))
-            iou = iou_of(intersection, union)
-            sums += torch.stack([intersection.sum(), union.sum(), iou.sum(), torch.tensor(float(len(iou)))])
+            overlaps = objective(batch, overlaps=True)
+            if batch.step_expressions == 0:  # it is there for the other devices
+                continue
+            intersection, union = overlaps["intersection"].cpu(), overlaps["union"].cpu()
+            iou = torch.where(union > 0, intersection * UNIT // union.clamp_min(1), UNIT)  # both empty: right
+            sums += torch.stack([intersection.sum(), union.sum(), iou.sum(), torch.tensor(len(iou))])
     objective.train()
-    total = over_devices(fabric, sums).cpu()
-    intersection, union, iou, expressions = total.tolist()
-    return ValidationScores(intersection / max(union, 1), iou / max(expressions, 1), int(expressions))
+    intersection, union, iou, expressions = over_devices(fabric, sums).tolist()
+    return ValidationScores(intersection / max(union, 1), iou / (UNIT * max(expressions, 1)), expressions)

@@ -107,7 +107,7 @@ def prepare_pretraining(options: PretrainingOptions) -> Run:
     state = folder.load_last(model, optimizer, heads=heads)
     wrapped, wrapped_optimizer = fabric.setup(objective, optimizer)
     meters = Meters(objective.terms, fabric.device)
-    meters.restore(state.sums)
+    meters.restore(state.sums, fabric)
     sampler = StepSampler(scenes.order, batch=options.batch_images, start=state.step, stop=steps)
     loader = make_loader(scenes, sampler, collate=collate_scenes, workers=options.workers)
     parameters = sum(parameter.numel() for parameter in learning)
