@@ -23,6 +23,7 @@ from cmpc.cli.streams import OUTPUT, complain, give_up_output, make_output_toler
 
 COMMANDS: dict[str, str] = {
     "segment": "masks of expressions in photos",
+    "bulk": "masks for tables and folders of any length, on one machine or many",
     "web": "a page to try a model in the browser",
     "serve": "a model behind HTTP, for programs and for Label Studio",
     "mcp": "a model as tools for agents",
