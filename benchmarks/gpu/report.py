@@ -28,6 +28,8 @@ class GpuResults:
     """Of ``cmpc train``."""
     profile: str = ""
     """What a training step spends its time on."""
+    left_out: list[str] = field(default_factory=list)
+    """What there was no time for."""
 
 
 def tables(results: GpuResults) -> str:
@@ -38,7 +40,8 @@ def tables(results: GpuResults) -> str:
         _steps_table(results.measurements),
         _runs_table(results.runs),
         schedule(results),
-        f"```\n{results.profile.rstrip()}\n```\n",
+        f"```\n{results.profile.rstrip()}\n```\n" if results.profile else "",
+        f"Not measured, for lack of time: {'; '.join(results.left_out)}.\n" if results.left_out else "",
     ]
     return "\n".join(part for part in parts if part)
 

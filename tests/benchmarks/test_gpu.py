@@ -39,8 +39,8 @@ def test_every_work_is_measured_in_every_way(results: GpuResults) -> None:
     assert found == [
         *(("first expression", by, 1, 1) for by in (*ours, "naive", "naive, torch.compile")),
         *(("further expression", by, 1, 1) for by in ours),
-        *(("new images", by, images, 2 * images) for images in (1, 2) for by in ours),
         *(("training step", by, images, 2 * images) for images in (1, 2) for by in ("plain", "compiled")),
+        *(("new images", by, images, 2 * images) for images in (1, 2) for by in ours),
     ]
     assert all(len(one.seconds) == OPTIONS.rounds for one in results.measurements)
 
@@ -76,6 +76,27 @@ def test_tables_hold_every_measurement_and_the_profile(results: GpuResults) -> N
         assert f"| {one.work} | {one.by} | fp32 |" in text
     assert "700,000" in text
     assert "aten::" in text
+
+
+def test_what_there_is_no_time_for_is_named_and_the_rest_was_kept() -> None:
+    kept: list[str] = []
+    options = dataclasses.replace(OPTIONS, minutes=0.0)
+    found = measure(options, tiny_config(30), torch.device("cpu"), kept.append, keep=lambda results: None)
+    assert (kept, found.measurements) == ([], [])
+    assert "Not measured, for lack of time: first expression, fp32; " in tables(found)
+    assert "runs of cmpc train" in tables(found)
+    counts: list[int] = []
+    with compiled_by("eager"):
+        options = dataclasses.replace(OPTIONS, images=(1,), steps=0)
+        measure(
+            options,
+            tiny_config(30),
+            torch.device("cpu"),
+            kept.append,
+            keep=lambda all_: counts.append(len(all_.measurements)),
+        )
+    assert counts == sorted(counts)
+    assert counts[:2] == [4, 6]
 
 
 @pytest.mark.slow

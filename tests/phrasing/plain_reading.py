@@ -21,7 +21,8 @@ NOUNS: dict[str, set[str]] = {
     "table": {"dining table"}, "dining table": {"dining table"}, "coat": {"coat"}, "dress": {"dress"}, "hat": {"hat"},
 }  # fmt: skip
 PLURALS = {"people": "person", "women": "woman", "ladies": "lady", "kitties": "kitty", "couches": "couch"}
-COLOURS = ("black and white", "white", "grey", "gray", "black", "red", "blue", "green", "yellow", "brown")
+COLOURS = ("black and white", "white", "grey", "gray", "black", "red", "blue", "green", "yellow", "brown",
+           "orange", "pink", "purple", "beige", "tan", "turquoise")  # fmt: skip
 ORDINALS = {"second": 1, "third": 2, "fourth": 3}
 NUMBERS = {"two": 2, "three": 3, "four": 4, "five": 5}
 RANKS = {
@@ -54,6 +55,8 @@ RELATIONS = {
     "nearest to": "nearest", "closest to": "nearest", "farthest from": "farthest", "farthest away from": "farthest",
     "holding": "with", "without": "without",
 }  # fmt: skip
+SEVERAL = re.compile(r"^(?:both|all the|all|the(?: (two|three|four|five))?) ")
+SAME_COLOUR = {"gray": "grey", "tan": "beige"}
 OPENINGS = r"(?:find|show me|segment|please find|select|look for|can you find|i want) (?=the )"
 CLOSINGS = r" (?:in the picture|in the photo|please)$"
 CLOTHES = ("coat", "dress", "hat")
@@ -89,6 +92,16 @@ class PlainReader:
         assert not rest, f"cannot read {rest!r} in {text!r}"
         return found
 
+    def answers_of_several(self, text: str) -> list[int]:
+        """All things that a phrase about several fits."""
+        begin = SEVERAL.match(text)
+        assert begin, text
+        members, rest = self._named(text[begin.end() :], plural=True)
+        found, rest = self._clause(members, rest) if rest else (members, rest)
+        assert not rest, f"cannot read {rest!r} in {text!r}"
+        assert begin[1] is None or len(found) == NUMBERS[begin[1]], text
+        return found
+
     def _phrase(self, text: str, *, stop: bool = False) -> tuple[list[int], str]:
         """What a noun phrase at the beginning of a text fits, and the rest of the text."""
         text = re.sub(r"^(?:the|an?) ", "", text)
@@ -105,7 +118,7 @@ class PlainReader:
             return self._ranked(members, side[1], ORDINALS[first]), rest[side.end() :]
         if first in RANKS and after:
             members, rest = self._named(after)
-            assert len(members) > 1, text
+            assert len(members) != 1, text
             members = self._ranked(members, RANKS[first])
         else:
             members, rest = self._named(text)
@@ -127,7 +140,7 @@ class PlainReader:
 
     def _is(self, i: int, name: str, colour: str | None) -> bool:
         thing = self.things[i]
-        if colour is not None and thing.colour != {"gray": "grey"}.get(colour, colour):
+        if colour is not None and thing.colour != SAME_COLOUR.get(colour, colour):
             return False
         if name in ("woman", "lady"):
             return any(other.wearer == i and other.kind == "dress" for other in self.things)
@@ -181,6 +194,8 @@ class PlainReader:
             "largest": lambda i: -self.things[i].area,
             "smallest": lambda i: self.things[i].area,
         }
+        if not members:
+            return []
         assert len(members) > number, "a rank needs several"
         ordered = sorted(members, key=keys[rank])
         return [ordered[len(ordered) // 2 if rank == "middle" else number]]

@@ -108,6 +108,26 @@ def test_options_say_how_many_and_of_whom(tmp_path: Path) -> None:
     assert {row.category for row in PreparedDataset.open(folder / "out").read("train")} == {"dog"}
 
 
+def test_groups_and_absent_things_are_rows_of_their_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = write(tmp_path, DOGS, DOGS[2:])
+    assert phrase(folder, "--several-per-photo", "3", "--absent-per-photo", "4") == 0
+    rows = PreparedDataset.open(folder / "out").read("train")
+    together = [row for row in rows if set(row.groups) == {"several"}]
+    for row in together:
+        union = np.any([row.decode(rle) for rle in row.instances], axis=0)
+        np.testing.assert_array_equal(row.decode_mask(), union)
+        assert not row.is_empty
+    assert {len(row.instances) for row in together} == {2, 3}  # dogs, and animals
+    absent = [row for row in rows if row.is_empty]
+    assert [row.image for row in absent] == ["1.png", "2.png"]
+    for row in absent:
+        assert set(row.groups) == {"absent"}
+        assert 1 <= len(row.expressions) <= 4
+        assert not row.decode_mask().any()
+    assert phrase(folder, "--absent-per-photo", "-1") == 2
+    assert "--absent-per-photo must not be negative" in capsys.readouterr().err
+
+
 def test_each_split_may_have_its_own_folder_of_photos(tmp_path: Path) -> None:
     for split in ("train", "val"):
         write(tmp_path / split, DOGS, DOGS[:2])

@@ -14,8 +14,8 @@ from plain_reading import PlainReader
 
 from cmpc.conventions import WORD_TYPES
 from cmpc.data.vocabulary import tokenize
-from cmpc.phrasing.expressions import describe
-from cmpc.phrasing.meaning import FAMILIES, GroundedExpression
+from cmpc.phrasing.expressions import describe, describe_absent, describe_several
+from cmpc.phrasing.meaning import OF_ONE, GroundedExpression
 from cmpc.phrasing.things import PhotoScene
 
 
@@ -52,6 +52,70 @@ def test_so_it_does_in_many_scenes() -> None:
         check_by_second_reading(seed)
 
 
+READABLE = "kinds: bottle car cat couch dining table dog horse person umbrella"
+
+
+def check_groups_by_second_reading(seed: int) -> list[GroundedExpression]:
+    boxes = random_boxes(Random(seed))
+    reader, made = PlainReader(drawn(boxes), HEIGHT, WIDTH), scene(boxes, READABLE)
+    several = describe_several(made, Random(seed), wanted=6)
+    for expression in several:
+        assert len(expression.targets) > 1
+        assert reader.answers_of_several(expression.text) == list(expression.targets), (expression, boxes)
+    absent = describe_absent(made, Random(seed), wanted=6)
+    for expression in absent:
+        assert expression.targets == ()
+        assert reader.answers(expression.text) == [], (expression, boxes)
+    return several + absent
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 10**6))
+def test_groups_and_what_is_absent_are_so_by_a_second_reading(seed: int) -> None:
+    check_groups_by_second_reading(seed)
+
+
+@pytest.mark.slow
+def test_so_they_are_in_many_scenes() -> None:
+    for seed in range(500):
+        check_groups_by_second_reading(seed)
+
+
+def test_groups_are_told_by_number_place_and_relation_and_absence_by_kind_and_look() -> None:
+    said = [one for seed in range(60) for one in check_groups_by_second_reading(seed)]
+    texts = {family: [one.text for one in said if one.family == family] for family in ("several", "absent")}
+    for family, parts in {
+        "several": ("both ", "the two ", "all the ", " left of ", "in the "),
+        "absent": ("white ", " left of ", "in the ", "umbrella", "dog"),
+    }.items():
+        for part in parts:
+            assert any(part in text for text in texts[family]), (family, part)
+    with pytest.raises(ValueError, match="unpack"):
+        _ = said[0].target
+
+
+def test_nothing_is_called_absent_where_not_all_is_annotated() -> None:
+    boxes = [Box("dog", 20, 80, 60, 60, "white")]
+    assert describe_absent(scene(boxes, "one object"), Random(0), wanted=20) == []
+    of_dogs = describe_absent(scene(boxes, "kinds: dog"), Random(0), wanted=20)
+    assert of_dogs
+    assert all("dog" in one.words for one in of_dogs)
+
+
+def test_only_a_lone_person_is_called_anything() -> None:
+    alone = [Box("person", 20, 60, 50, 100), Box("dog", 200, 90, 70, 80)]
+    called = {"man", "woman", "guy", "lady", "boy", "girl", "kid"}
+
+    def words(boxes: list[Box], any_person: bool, annotated: str = "coco80") -> set[str]:
+        made = scene(boxes, annotated)
+        said = [describe(made, Random(seed), wanted=8, any_person=any_person) for seed in range(20)]
+        return {word for found in said for one in found for word in one.words} & (called | {"person"})
+
+    assert words(alone, True) == called | {"person"}
+    assert words(alone, False) == words([*alone, Box("person", 110, 60, 50, 100)], True) == {"person"}
+    assert not words(alone, True, "one object") & called
+
+
 @pytest.fixture(scope="module")
 def many() -> list[tuple[PhotoScene, GroundedExpression]]:
     found = []
@@ -63,7 +127,7 @@ def many() -> list[tuple[PhotoScene, GroundedExpression]]:
 
 def test_all_families_are_said_and_none_is_most_of_all(many: list[tuple[PhotoScene, GroundedExpression]]) -> None:
     counts = Counter(expression.family for _, expression in many)
-    assert set(counts) == set(FAMILIES)
+    assert set(counts) == set(OF_ONE)
     assert max(counts.values()) < 0.45 * len(many), counts
 
 

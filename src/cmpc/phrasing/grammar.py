@@ -22,7 +22,7 @@ from cmpc.phrasing.meaning import (
     RelatedTo,
     Wears,
 )
-from cmpc.phrasing.relations import YES
+from cmpc.phrasing.relations import UNCLEAR, YES
 from cmpc.phrasing.resolver import ReferenceResolver
 
 ENTITY, ATTRIBUTE, RELATION, UNNECESSARY = "entity", "attribute", "relation", "unnecessary"
@@ -125,10 +125,20 @@ class Word(NamedTuple):
 class Realiser:
     """Says meanings in varied words, drawn from a random generator."""
 
-    def __init__(self, rng: Random, resolver: ReferenceResolver) -> None:
+    def __init__(self, rng: Random, resolver: ReferenceResolver, *, any_person: bool = False) -> None:
+        """
+        Args:
+            rng: draws the words.
+            resolver: of the scene that is spoken of.
+            any_person: as for ``expressions.describe``.
+        """
         self.rng = rng
         self.resolver = resolver
         self._names: dict[str, int] = {}
+        people = resolver.described(KindAndColour(kinds.PERSON))
+        lone = any_person and people.count(YES) <= 1 and UNCLEAR not in people and resolver.counts(kinds.PERSON)
+        women = YES in resolver.described(KindAndColour(kinds.WOMAN))
+        self._called = (kinds.ANY_WOMAN if women else kinds.ANY_PERSON) if lone else ()
 
     def say(self, description: Description) -> list[Word] | None:
         """The words, or None where they would be too many."""
@@ -204,6 +214,9 @@ class Realiser:
         if concept is None:
             return "ones" if plural else "one"
         noun = kinds.noun(concept)
+        if concept == kinds.PERSON and self._called and not plural:
+            number = self._names.setdefault(concept, self.rng.randrange(-len(self._called), len(self._called)))
+            return self._called[number] if number >= 0 else noun.names[0]
         number = self._names.setdefault(concept, self._weighted(len(noun.names)))  # the same name all along
         return noun.plurals[number] if plural else noun.names[number]
 

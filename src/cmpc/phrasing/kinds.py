@@ -11,6 +11,10 @@ from dataclasses import dataclass
 from functools import cache
 
 PERSON, WOMAN = "person", "woman"
+ANY_PERSON = ("man", "woman", "guy", "lady", "boy", "girl", "kid")
+"""What people are called whom one sees; masks do not tell who is which."""
+ANY_WOMAN = ("woman", "lady", "girl")
+"""Of these, what women are called."""
 
 _NAMES = """
 person: person/people

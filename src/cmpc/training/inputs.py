@@ -125,7 +125,9 @@ def adapted_to_backbone_weights(config: ModelConfig, weights: str | None) -> Mod
 def load_initial_weights(model: ReferringNetwork, options: TrainingOptions) -> None:
     """The weights that the run begins with, where they are not random."""
     if options.initial_model is not None:
-        model.load_state_dict(load_model_folder(options.initial_model).model.state_dict())
+        given = load_model_folder(options.initial_model).model.state_dict()
+        added = {name: value for name, value in model.state_dict().items() if name.startswith("presence.")}
+        model.load_state_dict({**added, **given})
     elif options.backbone_weights not in (None, "random"):
         from cmpc.interop.backbone_weights import load_backbone_weights
 
@@ -150,7 +152,8 @@ def splitting_of(options: TrainingOptions) -> Splitting:
 
 
 def like_initial_model(theirs: ModelConfig, wanted: ModelConfig | None) -> ModelConfig:
-    """The network of the initial model, at the size of image that is wanted.
+    """The network of the initial model, at the size of image that is wanted, and with what tells whether anything fits
+    where that is wanted and it has none.
 
     Raises:
         UsageError: anything else is wanted to be another one.
@@ -158,6 +161,8 @@ def like_initial_model(theirs: ModelConfig, wanted: ModelConfig | None) -> Model
     if wanted is None:
         return theirs
     config = theirs.changed(image={"size": wanted.image.size})
+    if not theirs.network.presence_channels:
+        config = config.changed(network={"presence_channels": wanted.network.presence_channels})
     wanted = wanted.changed(text={"splitting": theirs.text.splitting})  # older models have another than the presets
     for name, _, value in differences(config, wanted):
         raise UsageError(f"--initial-model brings its own network, words and weights: leave out {flag(name, value)}.")

@@ -83,7 +83,7 @@ class Objective(nn.Module):
     def _terms(self, output: SegmentationOutput, batch: Batch) -> dict[str, Tensor]:
         """Terms without the regularisation. Each is a sum over expressions, divided by their number in the step."""
         intersection, union = overlap(output.logits, batch.masks)
-        iou = torch.where(union > 0, intersection / union.clamp_min(1), 1.0).sum() / batch.step_expressions
+        iou = iou_of(intersection, union).sum() / batch.step_expressions
         return {**self.loss(output, batch, self.model), "iou": iou}
 
     def _terms_in_pieces(self, batch: Batch, at_once: int) -> dict[str, Tensor]:
@@ -107,3 +107,8 @@ def overlap(logits: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
     twice."""
     predicted = logits.detach() >= 0
     return (predicted & masks).sum(dim=(1, 2)), (predicted | masks).sum(dim=(1, 2))
+
+
+def iou_of(intersection: Tensor, union: Tensor) -> Tensor:
+    """Intersection over union; 1 where both masks are empty, as where nothing fits and nothing is marked."""
+    return torch.where(union > 0, intersection / union.clamp_min(1), 1.0)

@@ -11,7 +11,7 @@ from lightning_fabric import Fabric
 from cmpc.data.dataset import Batch
 from cmpc.data.device_transforms import PhotoBatch
 from cmpc.training.fabric import over_devices
-from cmpc.training.objective import Objective, overlap
+from cmpc.training.objective import Objective, iou_of, overlap
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ def validate(objective: Objective, batches: Iterable[Batch | PhotoBatch], fabric
             with fabric.autocast():
                 output = objective.predict(batch)
             intersection, union = (values.double().cpu() for values in overlap(output.logits, batch.masks))
-            iou = intersection / union.clamp_min(1)
+            iou = iou_of(intersection, union)
             sums += torch.stack([intersection.sum(), union.sum(), iou.sum(), torch.tensor(float(len(iou)))])
     objective.train()
     total = over_devices(fabric, sums).cpu()
