@@ -11,6 +11,8 @@ import errno
 import fnmatch
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -30,7 +32,8 @@ CONNECT_SECONDS, REQUEST_SECONDS, ATTEMPTS = 5, 60, 4
 READERS = 16
 """Files of a remote file system that a process reads at the same time: most of the time is waiting."""
 
-_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/{1,3}(.*)", re.DOTALL)
+_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://(.*)", re.DOTALL)
+_URL_AS_PATH = re.compile(f"({'|'.join(SCHEMES)}):/(.*)", re.DOTALL)
 _REASONS = {
     "NO_SUCH_BUCKET": "there is no such bucket",
     "NO_SUCH_KEY": "there is no such file",
@@ -84,6 +87,10 @@ class RemotePath:
         """The folder it lies in."""
         return RemotePath(self.scheme, self.bucket, self.key.rpartition("/")[0])
 
+    def resolve(self) -> RemotePath:
+        """Itself, for URLs are absolute."""
+        return self
+
     def is_dir(self) -> bool:
         """Whether it is a folder."""
         return self._info().type.name == "Directory"
@@ -108,10 +115,8 @@ class RemotePath:
         """
         from pyarrow.fs import FileSelector
 
-        with _named(self):
-            found = self._system().get_file_info(
-                FileSelector(self._path, allow_not_found=not self.key, recursive=below)
-            )
+        with named(self):
+            found = self._system().get_file_info(FileSelector(self._path, recursive=below))
         own = len(self._path.rstrip("/")) + 1
         return [self / name for name in sorted(info.path[own:] for info in found if info.type.name == "File")]
 
@@ -124,7 +129,7 @@ class RemotePath:
 
     def read(self, *, at_most: int = MAX_TABLE) -> bytes:
         """The content of a file that has at most so many bytes."""
-        with _named(self), self._system().open_input_file(self._path) as file:
+        with named(self), self._system().open_input_file(self._path) as file:
             size = file.size()
             if size > at_most:
                 raise OSError(errno.EFBIG, f"it has {size:,} bytes, of which at most {at_most:,} are read", str(self))
@@ -132,17 +137,17 @@ class RemotePath:
 
     def read_part(self, start: int, length: int) -> bytes:
         """Some bytes of a file, in one request."""
-        with _named(self), self._system().open_input_file(self._path) as file:
+        with named(self), self._system().open_input_file(self._path) as file:
             return bytes(file.read_at(length, start))
 
     def open(self) -> Any:
         """The file as ``pyarrow.NativeFile``, for readers that take one."""
-        with _named(self):
+        with named(self):
             return self._system().open_input_file(self._path)
 
     def write(self, data: bytes) -> None:
         """Makes or replaces a file, whole: stores show it when all of it has come."""
-        with _named(self):
+        with named(self):
             system = self._system()
             if self.scheme == "hdfs":
                 system.create_dir(self.parent._path, recursive=True)
@@ -161,7 +166,7 @@ class RemotePath:
         return _file_system(self.scheme, self.bucket, os.getpid())
 
     def _info(self) -> Any:
-        with _named(self):
+        with named(self):
             return self._system().get_file_info(self._path)
 
 
@@ -180,8 +185,8 @@ def place(text: str | Path | RemotePath) -> Place:
     """
     if isinstance(text, RemotePath):
         return text
-    found = _URL.fullmatch(str(text))
-    if found is None or (len(found[1]) == 1):  # C:/folder is no URL
+    found = (_URL if isinstance(text, str) else _URL_AS_PATH).fullmatch(str(text))
+    if found is None:
         return Path(text)
     scheme, rest = found[1].lower(), found[2]
     if scheme not in SCHEMES:
@@ -195,13 +200,13 @@ def place(text: str | Path | RemotePath) -> Place:
     user, at, _ = bucket.rpartition("@")
     if at and (":" in user or scheme != "abfss"):
         raise UsageError(
-            f"the {scheme}:// URL holds a user name or a secret, which would stand in logs: give {scheme}://bucket/folder, "
-            "and credentials in the environment."
+            f"the {scheme}:// URL holds a user name or a secret, which would stand in logs: give "
+            f"{scheme}://bucket/folder, and credentials in the environment."
         )
     if "?" in bucket or "?" in key:
         raise UsageError(
-            f"the {scheme}:// URL holds options after '?': give {scheme}://bucket/folder, and options in the environment, "
-            "such as AWS_ENDPOINT_URL and AWS_REGION."
+            f"the {scheme}:// URL holds options after '?': give {scheme}://bucket/folder, and options in the "
+            "environment, such as AWS_ENDPOINT_URL and AWS_REGION."
         )
     if not bucket:
         raise UsageError(f"the {scheme}:// URL names no bucket: give {scheme}://bucket/folder.")
@@ -217,26 +222,20 @@ def read(file: Place, *, at_most: int = MAX_TABLE) -> bytes:
     return file.read(at_most=at_most) if isinstance(file, RemotePath) else read_file(file, at_most=at_most)
 
 
-class _named:  # noqa: N801, a context manager
+@contextmanager
+def named(path: RemotePath) -> Iterator[None]:
     """Errors of Arrow become errors that say in a few words what is wrong, and where; never what a server sends."""
-
-    def __init__(self, path: RemotePath) -> None:
-        self.path = path
-
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        if isinstance(error, UserError) or error is None:
-            return
-        if isinstance(error, OSError) and error.filename is not None and error.filename == str(self.path):
-            return
+    try:
+        yield
+    except (OSError, NotImplementedError, ValueError) as error:
+        if isinstance(error, OSError) and error.filename == str(path):
+            raise
         if isinstance(error, FileNotFoundError | NotADirectoryError):
-            raise FileNotFoundError(errno.ENOENT, _reason(error, "there is no such file"), str(self.path)) from None
-        if isinstance(error, OSError | NotImplementedError) or type(error).__module__.startswith("pyarrow"):
-            raise UnreachableError(errno.EIO, _reason(error, "it cannot be read"), str(self.path)) from None
+            raise FileNotFoundError(errno.ENOENT, "there is no such file", str(path)) from None
+        raise UnreachableError(errno.EIO, _reason(error), str(path)) from None
 
 
-def _reason(error: BaseException, otherwise: str) -> str:
+def _reason(error: Exception) -> str:
     text = str(error)
     if code := re.search(r"AWS Error ([A-Z_]+)", text):
         if code[1] in ("UNKNOWN",) and (status := re.search(r"HTTP status (\d+)", text)):
@@ -244,7 +243,7 @@ def _reason(error: BaseException, otherwise: str) -> str:
         return _REASONS.get(code[1], f"the server says {code[1].replace('_', ' ').lower()}")
     if re.search(r"curlCode|resolve host|connect|timed? ?out", text, re.IGNORECASE):
         return "the server does not answer"
-    return otherwise
+    return "it cannot be read"
 
 
 @lru_cache(maxsize=64)

@@ -48,16 +48,27 @@ class _Photo:
 class PartWorker:
     """Answers parts of a job, one after the other; the model is loaded once."""
 
-    def __init__(self, job: BulkJob, segmenter: Segmenter | None = None) -> None:
+    def __init__(self, job: BulkJob) -> None:
         """
         Args:
             job: what is asked.
-            segmenter: its model, where that is loaded already; None to load it with the first part.
         """
         self.job = job
         self.output = BulkOutput(job.out)
         self.images = place(job.images)
-        self._segmenter = segmenter
+        self._segmenter: Segmenter | None = None
+
+    def load(self) -> Segmenter:
+        """The model, which is loaded the first time.
+
+        Raises:
+            UserError: there is no such model or device.
+        """
+        if self._segmenter is None:
+            from cmpc.segmenter import Segmenter
+
+            self._segmenter = Segmenter.load(self.job.model, device=self.job.device)
+        return self._segmenter
 
     def do(self, part: Part) -> tuple[int, int]:
         """Answers a part and writes it.
@@ -75,7 +86,7 @@ class PartWorker:
 
     def answer(self, rows: Sequence[InputRow]) -> list[dict[str, Any]]:
         """The rows of the output, in the order of the input."""
-        segmenter = self.segmenter
+        segmenter = self.load()
         answers: list[dict[str, Any]] = []
         photos: dict[str | bytes, _Photo] = {}
         for row in rows:
@@ -101,15 +112,6 @@ class PartWorker:
                             answers[number] |= {"error": photo.error, "seconds": photo.seconds / len(photo.asked)}
                     photo.pixels, photo.source = None, ""  # of a part with many photos
         return answers
-
-    @property
-    def segmenter(self) -> Segmenter:
-        """The model."""
-        if self._segmenter is None:
-            from cmpc.segmenter import Segmenter
-
-            self._segmenter = Segmenter.load(self.job.model, device=self.job.device)
-        return self._segmenter
 
     def _read(self, photo: _Photo) -> _Photo:
         """Reads and decodes a photo; what is wrong with it alone is kept with it.
@@ -168,7 +170,7 @@ class PartWorker:
     def _predict(self, photos: Sequence[_Photo]) -> list[list[Prediction]]:
         expressions = [[expression for _, expression in photo.asked] for photo in photos]
         pixels = [photo.pixels for photo in photos if photo.pixels is not None]
-        return self.segmenter.predict_batch(expressions, pixels, threshold=self.job.threshold)
+        return self.load().predict_batch(expressions, pixels, threshold=self.job.threshold)
 
 
 def _what_is_wrong(expression: str | None, segmenter: Segmenter) -> str | None:

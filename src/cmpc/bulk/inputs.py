@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 
 from cmpc.bulk.parts import InputRow, Part
 from cmpc.errors import UsageError, UserError
-from cmpc.file_systems import Place, RemotePath, UnreachableError, place
+from cmpc.file_systems import Place, RemotePath, UnreachableError, named, place
 
 IMAGE_COLUMNS = ("image", "photo")
 EXPRESSION_COLUMNS = ("expression", "expressions")
@@ -125,17 +126,13 @@ def read_part(files: Sequence[str], kind: str, expressions: tuple[str, ...], par
     return [_input_row(row, part.first_row + position) for position, row in enumerate(rows)]
 
 
-class reading:  # noqa: N801, a context manager
+@contextmanager
+def reading(what: Place) -> Iterator[None]:
     """Errors of a file system become sentences."""
-
-    def __init__(self, what: Place) -> None:
-        self.what = what
-
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        if isinstance(error, OSError):
-            raise UserError(f"cannot read {error.filename or self.what}: {error.strerror or error}.") from None
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"cannot read {error.filename or what}: {error.strerror or error}.") from None
 
 
 def _cut_photos(folder: Place, rows_per_part: int, digest: Any) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -250,7 +247,7 @@ def _parquet(file: Place) -> Any:
 
 def _rows_of_parquet(file: Place, start: int, count: int) -> list[Any]:
     """Some rows, which may lie in several row groups."""
-    table, ends = _opened_parquet(file)
+    _, ends = _opened_parquet(file)
     rows: list[Any] = []
     for group, end in enumerate(ends):
         first = ends[group - 1] if group else 0
@@ -278,13 +275,12 @@ def _row_group(file: Place, group: int) -> Any:
 
     table, _ = _opened_parquet(file)
     try:
-        return table.read_row_group(group, columns=list(_columns(table.schema_arrow.names, file)))
+        with named(file) if isinstance(file, RemotePath) else nullcontext():
+            return table.read_row_group(group, columns=list(_columns(table.schema_arrow.names, file)))
     except UnreachableError:
         raise
-    except (OSError, pyarrow.ArrowException) as error:
-        if isinstance(file, RemotePath) and not file.exists():
-            raise UserError(f"{file} is gone: put it back and go on with --resume.") from None
-        raise UserError(f"{file} is damaged, or cannot be read ({str(error)[:100]}).") from None
+    except (OSError, pyarrow.ArrowException):
+        raise UserError(f"{file} is gone or damaged: put it back and go on with --resume.") from None
 
 
 def _input_row(row: Any, number: int) -> InputRow:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -139,20 +139,14 @@ class BulkOutput:
             file.write_bytes(content)
 
 
-class _writing:  # noqa: N801, a context manager
+@contextmanager
+def _writing(folder: Place) -> Iterator[None]:
     """Errors of a file system become sentences."""
-
-    def __init__(self, folder: Place) -> None:
-        self.folder = folder
-
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        if isinstance(error, OSError):
-            reason = error.strerror or str(error)
-            if error.errno == errno.ENOSPC:
-                reason = "the disk is full"
-            raise UserError(f"cannot write the answers to {self.folder}: {reason}; then go on with --resume.") from None
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise UserError(f"cannot write the answers to {folder}: {reason}; then go on with --resume.") from None
 
 
 def _schema() -> Any:

@@ -57,7 +57,7 @@ def on_ray(job: BulkJob, parts: Sequence[Part], workers: int | None, address: st
         address: of the cluster; None for the one in ``RAY_ADDRESS``, else one on this machine for this job.
 
     Raises:
-        UserError: Ray is not installed, there is no such cluster, or it ended.
+        UserError: there is no such cluster, it is too small, or it ended.
     """
     with _cluster(address) as ray:
         on_gpu = job.device.startswith("cuda") or (job.device == "auto" and ray.cluster_resources().get("GPU", 0) >= 1)
@@ -84,22 +84,31 @@ def on_ray(job: BulkJob, parts: Sequence[Part], workers: int | None, address: st
             raise UserError(f"the Ray cluster could not go on ({reason}); go on with --resume.") from error
 
 
-@contextmanager
-def _cluster(address: str | None) -> Iterator[Any]:
+def check_cluster(address: str | None) -> None:
+    """Finds out before anything is written whether there is a Ray, and somebody at an address.
+
+    Raises:
+        UserError: there is not.
+    """
     try:
-        import ray
-        import ray.data
+        import ray.data  # noqa: F401
     except ImportError:
         raise UserError("--engine ray needs Ray: pip install 'cmpc[ray]'.") from None
+    if address is not None:
+        _check_answers(address)
+
+
+@contextmanager
+def _cluster(address: str | None) -> Iterator[Any]:
+    import ray
+    import ray.data
+
     if ray.is_initialized():
         yield ray
         return
-    if address is not None:
-        _check_answers(address)
-    context = ray.data.DataContext.get_current()
-    context.enable_progress_bars = False
+    ray.data.DataContext.get_current().enable_progress_bars = False
     try:
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False)
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except Exception as error:  # of many kinds
         where = "a Ray cluster on this machine" if address is None else f"the Ray cluster at {address}"
         raise UserError(f"cannot reach or start {where}: {str(error).splitlines()[0][:200]}.") from None

@@ -68,13 +68,20 @@ def run_bulk(
             be written; finished parts are kept.
     """
     output = BulkOutput(job.out)
+    worker = PartWorker(job) if engine == "process" else None
+    if worker is not None:  # what is missing is found out before anything is written
+        worker.load()
+    else:
+        from cmpc.bulk.ray_engine import check_cluster
+
+        check_cluster(address)
     output.begin(identity, resume=resume)
     there = output.done()
     left = [part for part in plan.parts if part.output not in there]
     done = plan.rows - sum(part.rows for part in left)
     rows = errors = 0
     advance(done, errors)
-    for finished in _finished(job, left, engine, workers, address):
+    for finished in _in_this_process(worker, left) if worker else _on_ray(job, left, workers, address):
         rows, errors = rows + finished.rows, errors + finished.errors
         done += finished.part.rows
         advance(done, errors)
@@ -86,19 +93,15 @@ def run_bulk(
     return BulkResult(rows, errors)
 
 
-def _finished(
-    job: BulkJob, parts: Sequence[Part], engine: BulkEngine, workers: int | None, address: str | None
-) -> Iterator[DonePart]:
-    if not parts:
-        return
-    if engine == "process":
-        worker = PartWorker(job)
-        yield from (DonePart(part, *worker.do(part)) for part in parts)
-        return
+def _in_this_process(worker: PartWorker, parts: Sequence[Part]) -> Iterator[DonePart]:
+    return (DonePart(part, *worker.do(part)) for part in parts)
+
+
+def _on_ray(job: BulkJob, parts: Sequence[Part], workers: int | None, address: str | None) -> Iterator[DonePart]:
     from cmpc.bulk.ray_engine import on_ray
 
     by_number = {part.number: part for part in parts}
-    for number, rows, errors, stopped in on_ray(job, parts, workers, address):
+    for number, rows, errors, stopped in on_ray(job, parts, workers, address) if parts else ():
         if stopped:
             raise UserError(stopped)
         yield DonePart(by_number[number], rows, errors)

@@ -18,7 +18,7 @@ from types import ModuleType
 from typing import Any
 
 from cmpc.bounds import OutOfBounds
-from cmpc.cli.arguments import check_arguments, check_numbers
+from cmpc.cli.arguments import check_arguments, check_numbers, check_places
 from cmpc.cli.streams import OUTPUT, complain, give_up_output, make_output_tolerant, what_failed
 
 COMMANDS: dict[str, str] = {
@@ -90,6 +90,7 @@ def parse(name: str, arguments: Sequence[str]) -> Any:
     except ValueError as error:  # a rule between the parts of a configuration
         raise UsageError(f"these options do not go together: {error}.") from None
     check_numbers(parsed)
+    check_places(parsed)
     return parsed
 
 

@@ -29,9 +29,9 @@ class Options:
     """What to answer, and where to write."""
 
     arguments: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="INPUT [EXPRESSION ...]")]
-    """INPUT is a table (.parquet, .jsonl) with the columns image (a path, a URL or, in Parquet, the bytes of a file) and
-    expression (one or a list), or a folder of such tables; or, with expressions after it, a folder of photos. Paths and
-    URLs (s3://, gs://, abfss://, hdfs://) may stand for each other."""
+    """INPUT is a table (.parquet, .jsonl) with the columns image (a path, a URL or, in Parquet, the bytes of a file)
+    and expression (one or a list), or a folder of such tables; or, with expressions after it, a folder of photos, with
+    those in folders below it. Wherever a path may stand, a URL may: s3://, gs://, abfss://, hdfs://."""
     out: str
     """Folder for the answers, a path or a URL. Each file, part-NNNNNNNN.parquet, answers some rows of the input and is
     written whole."""
@@ -165,10 +165,13 @@ def _fingerprint(model: str) -> str:
     Raises:
         UserError: there is no such model here.
     """
+    from cmpc import hub
     from cmpc.engines.fingerprint import fingerprint_model
     from cmpc.model_folder import CONFIG, located
 
     folder = located(model)
+    if not folder.exists() and hub.may_be_on_the_hub(model):
+        folder = hub.download(model)
     if not (folder / CONFIG).is_file():
         raise UserError(f"{model} is not a model folder: it has no {CONFIG}.")
     return fingerprint_model(folder)
@@ -177,7 +180,8 @@ def _fingerprint(model: str) -> str:
 def _absolute_model(model: str) -> str:
     from cmpc.model_folder import located
 
-    return model if located(model) != Path(model) else str(Path(model).resolve())
+    folder = located(model)
+    return str(folder.resolve()) if folder == Path(model) and folder.exists() else model
 
 
 def _absolute(where: Place) -> str:

@@ -16,7 +16,8 @@ from cmpc.data.schema import PreparedDataset
 from cmpc.engines.asking import ask, see, to_square
 from cmpc.engines.engine import Engine
 from cmpc.evaluation.samples import Sample
-from cmpc.processes import read_ahead
+from cmpc.file_systems import READERS as REMOTE_READERS
+from cmpc.processes import READERS, read_ahead
 
 Item = TypeVar("Item")
 
@@ -64,7 +65,8 @@ def predict(
         query = tokenizer.query(sample.expression, config.text.max_words)
         return query if query.ids else dataclasses.replace(query, ids=(tokenizer.unknown_id,))
 
-    squares = read_ahead(read, images, ahead=2 * batch_images)
+    readers = REMOTE_READERS if dataset.is_remote else READERS
+    squares = read_ahead(read, images, ahead=max(readers, 2 * batch_images), readers=readers)
     for batch in _batches(zip(images, squares, strict=True), batch_images):
         features = see(engine, [square for _, square in batch])
         for (samples, square), of_image in zip(batch, features, strict=True):
