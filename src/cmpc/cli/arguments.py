@@ -79,8 +79,8 @@ def check_places(options: object) -> None:
         value = getattr(options, field.name)
         if isinstance(value, Path) and isinstance(place(value), RemotePath) and field.name not in _MAY_BE_REMOTE:
             raise UsageError(
-                f"--{field.name.replace('_', '-')} must be on this machine, got the URL {place(value)}: copy it before or "
-                "after, for example with 'aws s3 cp --recursive'."
+                f"--{field.name.replace('_', '-')} must be on this machine, got the URL {place(value)}: copy it before "
+                "or after, for example with 'aws s3 cp --recursive'."
             )
         check_places(value)
 
