@@ -163,7 +163,7 @@ class RemotePath:
         return f"{container}/{self.key}" if self.key else container
 
     def _system(self) -> FileSystem:
-        return _file_system(self.scheme, self.bucket, os.getpid())
+        return _file_system(self.scheme, self.bucket, _endpoint(), os.getpid())
 
     def _info(self) -> Any:
         with named(self):
@@ -246,23 +246,27 @@ def _reason(error: Exception) -> str:
     return "it cannot be read"
 
 
+def _endpoint() -> str:
+    """The address of the server of S3; empty for Amazon's."""
+    return os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or ""
+
+
 @lru_cache(maxsize=64)
-def _file_system(scheme: str, bucket: str, process: int) -> FileSystem:
+def _file_system(scheme: str, bucket: str, endpoint: str, process: int) -> FileSystem:
     """The file system of a bucket. Each process opens its own: connections do not outlive a fork."""
     from pyarrow import fs
 
     if scheme == "s3":
-        return _s3(bucket)
+        return _s3(bucket, endpoint)
     try:
         return fs.FileSystem.from_uri(f"{scheme}://{bucket}/")[0]
     except (OSError, ValueError, NotImplementedError):  # not in this build of Arrow, or without its libraries
         raise UserError(f"there is no access to {scheme}://{bucket} with this installation of pyarrow.") from None
 
 
-def _s3(bucket: str) -> FileSystem:
+def _s3(bucket: str, endpoint: str) -> FileSystem:
     from pyarrow import fs
 
-    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or ""
     region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
     if region is None:
         region = "us-east-1" if endpoint else fs.resolve_s3_region(bucket)

@@ -13,7 +13,8 @@ import pytest
 
 import cmpc
 from bulk.material import EXPRESSIONS, answers, bulk, write_lines
-from cmpc.bulk.outputs import COLUMNS
+from cmpc.bulk.outputs import COLUMNS, BulkOutput
+from cmpc.engines.torch_engine import TorchEngine
 
 
 @pytest.fixture(scope="module")
@@ -52,8 +53,6 @@ def test_output_is_one_table_for_other_programs(whole: Path) -> None:
 def test_a_photo_is_seen_once_for_all_its_expressions_of_a_part(
     table: Path, tiny_model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from cmpc.engines.torch_engine import TorchEngine
-
     seen: list[int] = []
     encode = TorchEngine.encode_image
 
@@ -196,8 +195,6 @@ def test_a_folder_of_photos_that_goes_away_stops_the_job_and_keeps_what_is_done(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from cmpc.bulk.outputs import BulkOutput
-
     here = tmp_path / "photos"
     shutil.copytree(photos, here)
     write = BulkOutput.write_part

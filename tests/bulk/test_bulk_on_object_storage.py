@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from bulk.material import answers, bulk, write_lines
+from cmpc.bulk.outputs import BulkOutput
 from object_storage import SECRET, Bucket
 
 
@@ -44,25 +45,19 @@ def test_a_store_that_goes_away_stops_the_job_and_keeps_what_is_done(
     tiny_model_folder: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from cmpc import file_systems
-    from cmpc.bulk.outputs import BulkOutput
-
     url = bucket.put(photos, "photos")
     write = BulkOutput.write_part
 
     def written_and_gone(*arguments: object) -> int:
         errors = write(*arguments)
         patch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
-        file_systems._file_system.cache_clear()
         return errors
 
     arguments = (url, "red shirt", "--model", tiny_model_folder, "--out", tmp_path / "out", "--rows-per-part", 3)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(BulkOutput, "write_part", written_and_gone)
         assert bulk(*arguments) == 1
-    file_systems._file_system.cache_clear()
     error = capsys.readouterr().err
     assert "the server does not answer" in error
     assert "--resume" in error
