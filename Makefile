@@ -18,7 +18,7 @@ help:
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev,crf,spacy,web,serve,mcp,onnx,openvino,heic]"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev,crf,spacy,web,serve,mcp,onnx,openvino,heic,ray]"
 	touch $@
 
 install: $(VENV)/.installed

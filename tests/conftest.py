@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -15,6 +17,9 @@ from cmpc.data.vocabulary import Vocabulary
 from cmpc.model_folder import save_model_folder
 from cmpc.models.paper.cmpc import CMPC
 from networks import tiny_config
+
+if TYPE_CHECKING:
+    from object_storage import Bucket
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # no test may wait for a hub
 
@@ -63,3 +68,20 @@ def spacy_pipeline(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("pipelines") / "few_words"
     nlp.to_disk(folder)
     return folder
+
+
+@pytest.fixture(scope="module")
+def storage_endpoint() -> Iterator[str]:
+    """The address of a server of S3, of which the environment tells."""
+    from object_storage import storage_server
+
+    with pytest.MonkeyPatch.context() as patch, storage_server(patch) as endpoint:
+        yield endpoint
+
+
+@pytest.fixture
+def bucket(storage_endpoint: str) -> Bucket:
+    """A new bucket."""
+    from object_storage import Bucket
+
+    return Bucket(storage_endpoint)

@@ -5,9 +5,19 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from itertools import islice
 from multiprocessing import parent_process
+from typing import TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+READERS = 4
+"""Files that are read and decoded at the same time."""
 
 from cmpc.errors import UserError
 
@@ -84,6 +94,23 @@ def environment(**values: str) -> Iterator[None]:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
+
+
+def read_ahead(
+    read: Callable[[Item], Result], items: Iterable[Item], ahead: int, *, readers: int = READERS
+) -> Iterator[Result]:
+    """Yields ``read(item)`` in order; the next ``ahead`` items are read meanwhile, ``readers`` at the same time."""
+    pool = ThreadPoolExecutor(readers, thread_name_prefix="read")
+    waiting: deque[Future[Result]] = deque()
+    rest = iter(items)
+    try:
+        waiting.extend(pool.submit(read, item) for item in islice(rest, ahead))
+        while waiting:
+            result = waiting.popleft().result()
+            waiting.extend(pool.submit(read, item) for item in islice(rest, 1))
+            yield result
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _wait_for_parent() -> None:

@@ -31,6 +31,8 @@ def place(tmp_path: Path, photo: Path, tiny_model_folder: Path) -> Path:
     data = tmp_path / "data" / "unc"
     arguments = ("prepare", "own", tmp_path / "table.jsonl", "--images", photo.parent, "--out", data)
     assert main([*map(str, arguments), "--name", "mine", "--licence", "mine"]) == 0
+    bulk = ("bulk", photo.parent, "the left man", "--model", tiny_model_folder, "--out", tmp_path / "answers")
+    assert main([*map(str, bulk)]) == 0
     links = {
         **dict.fromkeys(("MODEL", "models/unc"), tiny_model_folder),
         **dict.fromkeys(("prepared/unc", "blocks"), data),

@@ -18,11 +18,12 @@ from types import ModuleType
 from typing import Any
 
 from cmpc.bounds import OutOfBounds
-from cmpc.cli.arguments import check_arguments, check_numbers
+from cmpc.cli.arguments import check_arguments, check_numbers, check_places
 from cmpc.cli.streams import OUTPUT, complain, give_up_output, make_output_tolerant, what_failed
 
 COMMANDS: dict[str, str] = {
     "segment": "masks of expressions in photos",
+    "bulk": "masks for tables and folders of any length, on one machine or many",
     "web": "a page to try a model in the browser",
     "serve": "a model behind HTTP, for programs and for Label Studio",
     "mcp": "a model as tools for agents",
@@ -89,6 +90,7 @@ def parse(name: str, arguments: Sequence[str]) -> Any:
     except ValueError as error:  # a rule between the parts of a configuration
         raise UsageError(f"these options do not go together: {error}.") from None
     check_numbers(parsed)
+    check_places(parsed)
     return parsed
 
 

@@ -7,12 +7,15 @@ import dataclasses
 import math
 import os
 from collections.abc import Sequence
+from pathlib import Path
 
 from cmpc.errors import UsageError
 
 _MAY_BE_EMPTY = ("--licence",)
 _HAS_EXPRESSIONS = ("segment", "explain")
 """Commands that say themselves what an empty expression is."""
+_MAY_BE_REMOTE = ("data", "images", "calibration")
+"""Paths that may be URLs of remote file systems."""
 _LARGEST = 2**63 - 1
 
 
@@ -57,6 +60,29 @@ def check_numbers(options: object, name: str = "") -> None:
             raise UsageError(f"{flag} must be a finite number, got {options}.")
         if abs(options) > _LARGEST:
             raise UsageError(f"{flag} is a number too large to compute with.")
+
+
+def check_places(options: object) -> None:
+    """Refuses URLs of remote file systems where a file of this machine is needed, and those with credentials.
+
+    Args:
+        options: a dataclass, whose paths are looked at.
+
+    Raises:
+        UsageError: says which option.
+    """
+    from cmpc.file_systems import RemotePath, place
+
+    if not dataclasses.is_dataclass(options):
+        return
+    for field in dataclasses.fields(options):
+        value = getattr(options, field.name)
+        if isinstance(value, Path) and isinstance(place(value), RemotePath) and field.name not in _MAY_BE_REMOTE:
+            raise UsageError(
+                f"--{field.name.replace('_', '-')} must be on this machine, got the URL {place(value)}: copy it before "
+                "or after, for example with 'aws s3 cp --recursive'."
+            )
+        check_places(value)
 
 
 def _empty(what: str) -> UsageError:

@@ -20,6 +20,8 @@ from cmpc.data.schema import PreparedDataset, ReferredObject
 from cmpc.data.transforms import letterbox_image, letterbox_mask
 from cmpc.data.vocabulary import Vocabulary, pad_tokens
 from cmpc.errors import UserError
+from cmpc.file_systems import READERS
+from cmpc.processes import read_ahead
 
 NO_TYPE = -1
 """Stands for the type of a word where the data give none, and at padding."""
@@ -184,6 +186,16 @@ class ReferringImages(Dataset[TrainingSample]):
     def __len__(self) -> int:
         """Number of images."""
         return len(self.questions)
+
+    def __getitems__(self, visits: Sequence[Visit]) -> list[TrainingSample]:
+        """The samples of a batch; those of a remote file system are read at the same time.
+
+        Raises:
+            UserError: as for one of them.
+        """
+        if not self.data.is_remote:
+            return [self[visit] for visit in visits]
+        return list(read_ahead(self.__getitem__, visits, ahead=len(visits), readers=READERS))
 
     def __getitem__(self, visit: Visit) -> TrainingSample:
         """

@@ -2,7 +2,7 @@
 
 A prepared dataset is a folder with ``dataset.json`` (what it is, where it comes from, counts) and, for each split,
 ``<split>-NNNNN.parquet``: one row per referred object. Images stay where they are, or lie in ``images-NNNNN.arrow``
-when the dataset is packed.
+when the dataset is packed. The folder may lie on any file system that Arrow reads.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from cmpc.data.images import decode_image
 from cmpc.data.masks import decode_mask
 from cmpc.data.packed_images import PackedImages, write_packed_images
 from cmpc.errors import UsageError, UserError
+from cmpc.file_systems import Place, RemotePath, UnreachableError, place, read
 from cmpc.files import atomic_folder
-from cmpc.reading import read_file
 
 SCHEMA_VERSION = 4
 """Of what is written. Version 1, whose tables call ``rle`` the ``mask``, 2, which has no turned images, and 3, in which
@@ -152,39 +152,48 @@ class DatasetInfo:
 
 @dataclass
 class PreparedDataset:
-    """A prepared dataset on disk. Instances may be sent to worker processes."""
+    """A prepared dataset, on disk or on a remote file system. Instances may be sent to worker processes."""
 
-    folder: Path
+    folder: Place
     """The folder with ``dataset.json``."""
     info: DatasetInfo
     """What the dataset says about itself."""
-    image_folder: Path
+    image_folder: Place
     """Where the images lie."""
 
     @staticmethod
-    def open(folder: str | Path, images: str | Path | None = None) -> PreparedDataset:
+    def open(folder: str | Place, images: str | Place | None = None) -> PreparedDataset:
         """Opens a folder that ``cmpc prepare`` made.
 
         Args:
-            folder: the prepared dataset.
-            images: where its images are now, if they were moved.
+            folder: the prepared dataset, a path or a URL (``s3://bucket/folder``).
+            images: where its images are now, if they were moved; a path or a URL.
 
         Raises:
-            UserError: the folder is not a prepared dataset, or a newer version of this program made it.
+            UserError: the folder is not a prepared dataset, a newer version of this program made it, or its file system
+                does not answer.
+            UsageError: a URL is of another kind, or holds credentials.
         """
-        folder = Path(folder)
+        folder = place(folder)
         path = folder / "dataset.json"
-        if not folder.is_dir():
-            raise UserError(f"there is no prepared dataset at {folder}: make one with cmpc prepare.")
         try:
-            info = _info_from_json(json.loads(read_file(path)))
+            if not folder.is_dir():
+                raise UserError(f"there is no prepared dataset at {folder}: make one with cmpc prepare.")
+            info = _info_from_json(json.loads(read(path)))
+        except UnreachableError as error:
+            raise UserError(f"cannot read {folder}: {error.strerror}.") from None
         except FileNotFoundError:
             raise UserError(f"{folder} has no dataset.json: make a prepared dataset with cmpc prepare.") from None
         except (OSError, ValueError, TypeError, KeyError, AttributeError):
             raise UserError(f"{path} is damaged: prepare the dataset anew.") from None
         if info.schema_version > SCHEMA_VERSION:
             raise UserError(f"{folder} was prepared by a newer version of cmpc: prepare it anew with this one.")
-        return PreparedDataset(folder, info, Path(images) if images is not None else folder / info.images)
+        return PreparedDataset(folder, info, _image_folder(folder, info) if images is None else place(images))
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether images come from a remote file system, where reading is mostly waiting."""
+        return isinstance(self.folder if self.info.packed else self.image_folder, RemotePath)
 
     @property
     def splits(self) -> list[str]:
@@ -201,8 +210,11 @@ class PreparedDataset:
         if split not in self.info.splits:
             raise UsageError(f"{self.folder} has no split {split!r}; it has {', '.join(self.splits)}.")
         rows: list[ReferredObject] = []
-        for path in sorted(self.folder.glob(f"{split}-[0-9][0-9][0-9][0-9][0-9].parquet")):
-            rows.extend(_read_table(path, self.info.schema_version))
+        try:
+            for path in sorted(self.folder.glob(f"{split}-[0-9][0-9][0-9][0-9][0-9].parquet"), key=str):
+                rows.extend(_read_table(path, self.info.schema_version))
+        except UnreachableError as error:
+            raise UserError(f"cannot read {error.filename}: {error.strerror}.") from None
         if len(rows) != self.info.splits[split].objects:
             raise UserError(f"tables of split {split} are missing in {self.folder}: prepare the dataset anew.")
         return rows
@@ -237,9 +249,9 @@ class PreparedDataset:
         if self.info.packed:
             return self._packed.read(row.image)
         try:
-            return read_file(self.image_folder / row.image, at_most=MAX_BYTES)
+            return read(self.image_folder / row.image, at_most=MAX_BYTES)
         except OSError as error:
-            if not self.image_folder.is_dir():
+            if isinstance(self.image_folder, Path) and not self.image_folder.is_dir():
                 raise UserError(
                     f"the image folder {self.image_folder} of {self.folder} is missing: "
                     "give the one that holds the images now with --images."
@@ -346,7 +358,14 @@ def _write_table(path: Path, rows: Sequence[ReferredObject]) -> None:
     pq.write_table(table, path, compression="zstd", row_group_size=ROWS_PER_GROUP, write_page_checksum=True)
 
 
-def _read_table(path: Path, version: int) -> list[ReferredObject]:
+def _image_folder(folder: Place, info: DatasetInfo) -> Place:
+    if isinstance(folder, RemotePath) and Path(info.images).is_absolute():
+        return Path(info.images)
+    return folder / info.images
+
+
+def _read_table(path: Place, version: int) -> list[ReferredObject]:
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
     rle = "mask" if version == 1 else "rle"
@@ -354,8 +373,11 @@ def _read_table(path: Path, version: int) -> list[ReferredObject]:
     try:
         if not path.is_file():  # a pipe would be waited for
             raise OSError
-        table = pq.ParquetFile(path, page_checksum_verification=True).read(columns=columns)
+        source = pa.BufferReader(path.read()) if isinstance(path, RemotePath) else path
+        table = pq.ParquetFile(source, page_checksum_verification=True).read(columns=columns)
         return [_row(values, rle) for values in table.to_pylist()]
+    except UnreachableError:
+        raise
     except Exception:  # readers of Parquet raise many things on damaged files
         raise UserError(f"{path} is damaged: prepare the dataset anew.") from None
 

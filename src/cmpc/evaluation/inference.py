@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import TypeVar
@@ -18,11 +16,10 @@ from cmpc.data.schema import PreparedDataset
 from cmpc.engines.asking import ask, see, to_square
 from cmpc.engines.engine import Engine
 from cmpc.evaluation.samples import Sample
+from cmpc.file_systems import READERS as REMOTE_READERS
+from cmpc.processes import READERS, read_ahead
 
 Item = TypeVar("Item")
-Result = TypeVar("Result")
-
-READERS = 4
 
 
 @dataclass(frozen=True)
@@ -70,28 +67,14 @@ def predict(
         query = tokenizer.query(sample.expression, config.text.max_words)
         return query if query.ids else dataclasses.replace(query, ids=(tokenizer.unknown_id,))
 
-    squares = _read_ahead(read, images, ahead=2 * batch_images)
+    readers = REMOTE_READERS if dataset.is_remote else READERS
+    squares = read_ahead(read, images, ahead=max(readers, 2 * batch_images), readers=readers)
     for batch in _batches(zip(images, squares, strict=True), batch_images):
         features = see(engine, [square for _, square in batch])
         for (samples, square), of_image in zip(batch, features, strict=True):
             answers = ask(engine, of_image, [query_of(sample) for sample in samples])
             for sample, answer in zip(samples, answers.of_each(), strict=True):
                 yield SampleLogits(sample, answer.logits, square, answer.presence)
-
-
-def _read_ahead(read: Callable[[Item], Result], items: Iterable[Item], ahead: int) -> Iterator[Result]:
-    """Yields ``read(item)`` in order; the next ``ahead`` items are read meanwhile."""
-    pool = ThreadPoolExecutor(READERS, thread_name_prefix="read")
-    waiting: deque[Future[Result]] = deque()
-    rest = iter(items)
-    try:
-        waiting.extend(pool.submit(read, item) for item in islice(rest, ahead))
-        while waiting:
-            result = waiting.popleft().result()
-            waiting.extend(pool.submit(read, item) for item in islice(rest, 1))
-            yield result
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:

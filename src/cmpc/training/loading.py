@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
-from cmpc.data.dataset import prepare_worker
+from cmpc.data.dataset import ReferringImages, prepare_worker
 from cmpc.data.sampler import Visit
 from cmpc.errors import UserError
 from cmpc.processes import usable_cores
@@ -41,8 +41,10 @@ def make_loader(
     """
     if workers is None:
         workers = min(4, usable_cores() - 1)
+    remote = isinstance(dataset, ReferringImages) and dataset.data.is_remote
     return DataLoader(
         dataset,
+        multiprocessing_context="spawn" if workers and remote else None,  # connections do not outlive a fork
         batch_sampler=sampler,
         collate_fn=_IntoSharedMemory(collate) if workers else collate,
         num_workers=workers,
