@@ -9,6 +9,7 @@ import base64
 import io
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,9 @@ class LabelmeFormat:
         """As ``ResultsFormat``."""
         height, width = answered.pixels.shape[:2]
         shapes = [
-            shape for number, prediction in enumerate(answered.predictions) for shape in _shapes(prediction, number)
+            shape
+            for number, prediction in enumerate(answered.predictions)
+            for shape in _shapes(replace(prediction), number)  # whose mask goes with it
         ]
         values = {
             "version": "5.5.0",
