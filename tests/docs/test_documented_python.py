@@ -11,8 +11,9 @@ from documented_pages import PAGES, ROOT, code_blocks
 
 from cmpc.cli import main
 
-ELSEWHERE = {"serving.md", "web.md"}
-"""Their clients need a server: ``tests/serving/test_server.py`` and ``tests/web/test_api.py`` run them."""
+ELSEWHERE = {"serving.md", "web.md", "fiftyone.md"}
+"""They need a server, or a large package: ``tests/serving/test_server.py``, ``tests/web/test_api.py`` and
+``tests/integrations/test_fiftyone.py`` run them."""
 
 
 def python_blocks(page: Path) -> list[tuple[int, str]]:
