@@ -30,15 +30,15 @@ def old_folder(tmp_path: Path) -> Path:
     return folder
 
 
-def test_a_warning_says_when_and_what_instead_and_says_it_once() -> None:
-    with pytest.warns(DeprecatedWarning) as told:
-        for what, instead in [("depth", "layers"), ("depth", "layers"), ("width", "channels"), ("depth", "layers")]:
-            warn_deprecated(f"the argument {what}", removed_in="3.0", instead=f"give {instead}")
-    assert [str(warning.message) for warning in told] == [
+def test_a_warning_says_when_and_what_instead_and_says_it_once(recwarn: pytest.WarningsRecorder) -> None:
+    for _ in range(3):
+        warn_deprecated("the argument depth", removed_in="3.0", instead="give layers")
+    warn_deprecated("the argument width", removed_in="3.0", instead="give channels")
+    assert [str(warning.message) for warning in recwarn] == [
         "the argument depth is not taken any more from version 3.0 on: give layers.",
         "the argument width is not taken any more from version 3.0 on: give channels.",
     ]
-    assert {warning.filename for warning in told} == {__file__}
+    assert {(warning.category, warning.filename) for warning in recwarn} == {(DeprecatedWarning, __file__)}
 
 
 def test_warning_may_name_the_place_of_a_caller() -> None:
