@@ -65,20 +65,20 @@ def test_readme_works_from_a_benchmark_to_masks(tmp_path: Path, monkeypatch: pyt
     shutil.move(tmp_path / "refer" / "data" / "train2014", tmp_path / "coco")
     photo = next((tmp_path / "coco" / "train2014").iterdir())
     shutil.copy(photo, tmp_path / "photo.jpg")
-    shutil.copytree(ROOT / "examples/photos", tmp_path / "examples/photos")
     quick = ["--steps", "2", "--workers", "0", "--image.size", "64"]
-    shown = [shlex.split(command)[1:] for command in commands(ROOT / "README.md")]
+    shown = [shlex.split(command, comments=True)[1:] for command in commands(ROOT / "README.md")]
 
     def run(name: str, about: str, *extra: str) -> None:
         arguments = next(arguments for arguments in shown if arguments[0] == name and about in arguments)
         assert main([argument.replace("models/unc", "runs/unc/best") for argument in arguments] + [*extra]) == 0
 
-    run("segment", "examples/photos/motorcycle.jpg")  # with the model that ships
-    run("explain", "examples/photos/elephant.jpg")
+    run("new", "first")
+    run("segment", "first/photos/elephant.jpg")  # with the model that ships
+    run("explain", "first/photos/elephant.jpg")
     run("prepare", "unc")
     run("train", "data/unc", *quick)
     run("evaluate", "data/unc")
     run("segment", "photo.jpg")
-    assert (tmp_path / "results" / "motorcycle.overlay.png").exists()
+    assert (tmp_path / "results" / "elephant.overlay.png").exists()
     assert (tmp_path / "results" / "photo.overlay.png").exists()
     assert (tmp_path / "picture.png").exists()
