@@ -4,7 +4,7 @@ VENV ?= .venv
 OLDEST ?= .venv-oldest
 BIN := $(VENV)/bin
 
-.PHONY: help install demo test test-oldest lint audit bench weights docs clean
+.PHONY: help install demo test test-oldest lint audit bench weights docs docs-version package release-check clean
 
 help:
 	@echo "make demo   see it work: writes pictures into demo/"
@@ -15,6 +15,9 @@ help:
 	@echo "make bench  measure speed and memory; renews docs/performance.md"
 	@echo "make weights  train the model of Blocks that ships, from nothing (hours)"
 	@echo "make docs   build the documentation into site/"
+	@echo "make docs-version VERSION=1.0  commit the documentation of a version to the branch gh-pages"
+	@echo "make package  build wheel and source archive into dist/, and look at them"
+	@echo "make release-check  package, and try the wheel in an empty environment"
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -56,6 +59,21 @@ weights: install
 docs: install
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[docs]"
 	$(BIN)/mkdocs build --strict
+
+# One folder a version on the branch gh-pages, which is not pushed: look at it with "mike serve" first.
+docs-version: docs
+	@test -n "$(VERSION)" || { echo "say which: make docs-version VERSION=1.0" >&2; exit 2; }
+	$(BIN)/mike deploy --update-aliases "$(VERSION)" latest
+	$(BIN)/mike set-default latest
+
+package: install
+	rm -rf dist
+	$(BIN)/pyproject-build
+	$(BIN)/twine check --strict dist/*
+	$(BIN)/python tests/release.py dist
+
+release-check: package
+	$(BIN)/python tests/release.py dist --install
 
 clean:
 	rm -rf $(VENV) $(OLDEST) build dist site demo .pytest_cache .mypy_cache .ruff_cache

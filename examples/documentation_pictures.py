@@ -44,7 +44,7 @@ BLOCKS = {
     ),
 }
 """Expressions about some of the examples that come with the page."""
-FIRST_MASKS = ("motorcycle", ("the motorcycle", "the people"))
+FIRST_MASKS = ("elephant", ("the elephant", "the man"))
 """What the README asks first."""
 EXPLAINED = {"photos": ("elephant", "the man next to the elephant"), "blocks": ("scene-4", BLOCKS["scene-4"][0])}
 CUT_OUT = (

@@ -86,7 +86,7 @@ def to_pixels(image: Any) -> NDArray[np.uint8]:
 
 
 def check_image_comes_last(expressions: object, image: object, image_kinds: tuple[type, ...]) -> None:
-    """Refuses the image before the expressions: the order that this had once; may go after the next release.
+    """Refuses the image before the expressions: the order that this had once. The sentence goes in 2.0.
 
     Args:
         expressions: what stands in their place.

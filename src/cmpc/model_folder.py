@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from cmpc.bounds import shortened
 from cmpc.data.vocabulary import Vocabulary
+from cmpc.deprecation import warn_deprecated
 from cmpc.errors import UserError
 from cmpc.files import atomic_folder
 from cmpc.models.config import ModelConfig
@@ -165,7 +166,7 @@ def read_folder_config(folder: str | Path) -> FolderConfig:
         export = values.get("export")
         if export is not None and not isinstance(export, dict):
             raise ValueError(f"export must be an object of JSON or null, got {shortened(export)}")
-        return FolderConfig(ModelConfig.from_dict(upgrade(values)), export)
+        config = FolderConfig(ModelConfig.from_dict(upgrade(values)), export)
     except UserError:
         raise
     except RecursionError:
@@ -175,6 +176,10 @@ def read_folder_config(folder: str | Path) -> FolderConfig:
     except (ValueError, TypeError, AttributeError, OSError) as error:
         reason = str(error).partition("\n")[0]
         raise UserError(f"{path} is not the configuration of a cmpc model ({reason[:200]}).") from None
+    if version == 1:
+        again = "cmpc.load(OLD).save_pretrained(NEW) in Python" if export is None else "cmpc export of its model folder"
+        warn_deprecated(f"the folder {path.parent} of format 1", removed_in="2.0", instead=f"write it anew by {again}")
+    return config
 
 
 def read_vocabulary(folder: Path, config: ModelConfig) -> Vocabulary:

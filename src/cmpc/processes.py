@@ -13,13 +13,13 @@ from itertools import islice
 from multiprocessing import parent_process
 from typing import TypeVar
 
+from cmpc.errors import UserError
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 READERS = 4
 """Files that are read and decoded at the same time."""
-
-from cmpc.errors import UserError
 
 _SIGNS_OF_A_LOST_PROCESS = (
     "Connection closed by peer",

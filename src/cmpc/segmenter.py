@@ -99,8 +99,8 @@ class Segmenter:
         """Loads a model from a folder, or from the Hugging Face hub (``"organisation/name"``).
 
         Args:
-            path_or_hub_id: a model folder, a folder that ``cmpc export`` wrote, or a name on the hub; None: the small
-                model that ships, which knows the scenes of Blocks, not photos.
+            path_or_hub_id: a model folder, a folder that ``cmpc export`` wrote, ``photos`` or ``blocks`` for the models
+                that ship, or a name on the hub; None: ``photos``.
             engine: what computes: ``torch`` for model folders, ``onnx`` or ``openvino`` for exported ones; None: what
                 the folder is for.
             precision: ``fp32``, ``bf16`` or ``int8``; None: that of the folder.

@@ -63,8 +63,8 @@ def test_documented_programs_exist(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     inline = [re.sub(r"\s+", " ", code) for code in re.findall(r"(?<!`)`([^`]+)`(?!`)", text)]
     lines = [*shell_lines(page), *inline]
-    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
-    assert {line.split()[1] for line in lines if re.match(r"make [a-z]+$|make [a-z]+ +#", line)} <= targets
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    assert {line.split()[1] for line in lines if re.match(r"make [a-z-]+( [A-Z]+=\S+)?( +#|$)", line)} <= targets
     for line in lines:
         if module := re.search(r"(?<!\S)python -m ((?:benchmarks|tests)[\w.]*)", line):
             assert find_spec(module[1]), line
@@ -89,20 +89,20 @@ def test_readme_works_from_a_benchmark_to_masks(tmp_path: Path, monkeypatch: pyt
     shutil.move(tmp_path / "refer" / "data" / "train2014", tmp_path / "coco")
     photo = next((tmp_path / "coco" / "train2014").iterdir())
     shutil.copy(photo, tmp_path / "photo.jpg")
-    shutil.copytree(ROOT / "examples/photos", tmp_path / "examples/photos")
     quick = ["--steps", "2", "--workers", "0", "--image.size", "64"]
-    shown = [shlex.split(command)[1:] for command in commands(ROOT / "README.md")]
+    shown = [shlex.split(command, comments=True)[1:] for command in commands(ROOT / "README.md")]
 
     def run(name: str, about: str, *extra: str) -> None:
         arguments = next(arguments for arguments in shown if arguments[0] == name and about in arguments)
         assert main([argument.replace("models/unc", "runs/unc/best") for argument in arguments] + [*extra]) == 0
 
-    run("segment", "examples/photos/motorcycle.jpg")  # with the model that ships
-    run("explain", "examples/photos/elephant.jpg")
+    run("new", "first")
+    run("segment", "first/photos/elephant.jpg")  # with the model that ships
+    run("explain", "first/photos/elephant.jpg")
     run("prepare", "unc")
     run("train", "data/unc", *quick)
     run("evaluate", "data/unc")
     run("segment", "photo.jpg")
-    assert (tmp_path / "results" / "motorcycle.overlay.png").exists()
+    assert (tmp_path / "results" / "elephant.overlay.png").exists()
     assert (tmp_path / "results" / "photo.overlay.png").exists()
     assert (tmp_path / "picture.png").exists()

@@ -10,9 +10,11 @@ import pytest
 from documented_pages import PAGES, ROOT, code_blocks
 
 from cmpc.cli import main
+from cmpc.starter import write_starter
 
-ELSEWHERE = {"serving.md", "web.md"}
-"""Their clients need a server: ``tests/serving/test_server.py`` and ``tests/web/test_api.py`` run them."""
+ELSEWHERE = {"serving.md", "web.md", "fiftyone.md"}
+"""They need a server, or a large package: ``tests/serving/test_server.py``, ``tests/web/test_api.py`` and
+``tests/integrations/test_fiftyone.py`` run them."""
 
 
 def python_blocks(page: Path) -> list[tuple[int, str]]:
@@ -41,6 +43,7 @@ def place(tmp_path: Path, photo: Path, tiny_model_folder: Path) -> Path:
     for name, target in links.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).symlink_to(target, target_is_directory=True)
+    write_starter(tmp_path / "first")
     return tmp_path
 
 

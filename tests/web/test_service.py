@@ -20,6 +20,7 @@ from cmpc.web.limits import Deadline, Limits, WaitingLine
 from cmpc.web.models import Models
 from cmpc.web.service import PICTURE_SIDE, Service
 from cmpc.web.stages import STAGE_NAMES
+from web.conftest import scene
 
 
 def count_calls(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str) -> list[str]:
@@ -98,6 +99,22 @@ def test_picture_of_a_large_photo_is_small_and_its_masks_are_not(service: Servic
     answer = service.segment(file, "the left man")
     assert answer.picture.shape == (PICTURE_SIDE // 4, PICTURE_SIDE, 3)
     assert answer.predictions[0].mask.shape == (500, 2000)
+
+
+def test_masks_are_found_under_a_pixel_of_the_small_picture(service: Service, tmp_path: Path) -> None:
+    photo = tmp_path / "large.png"
+    Image.fromarray(scene(3, 1500, 2000)).save(photo)
+    expressions = "the left man\nwhite frisbee"
+    level = float(np.median(service.segment(photo, "the left man").predictions[0].probability))
+    answer = service.segment(photo, expressions, threshold=level)
+    height, width = answer.picture.shape[:2]
+    found = [answer.at(x, y) for y in range(0, height, 60) for x in range(0, width, 60)]
+    rows, columns = np.arange(0, height, 60) * 1500 // height, np.arange(0, width, 60) * 2000 // width
+    masks = [one.mask[np.ix_(rows, columns)].ravel() for one in answer.predictions]
+    assert found == [[number for number in (0, 1) if masks[number][place]] for place in range(len(found))]
+    assert 0.2 < np.mean([0 in numbers for numbers in found]) < 0.8
+    for x, y in [(-1, 0), (0, -1), (width, 0), (0, height)]:
+        assert answer.at(x, y) == []
 
 
 def test_photo_is_turned_upright(service: Service, tmp_path: Path) -> None:

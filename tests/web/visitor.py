@@ -62,6 +62,35 @@ class Visitor:
         source = self.page.locator("#picture img").get_attribute("src")
         return bytes(self.page.request.get(source).body())
 
+    @property
+    def chosen(self) -> list[str]:
+        """Expressions that stand out in the legend."""
+        return [str(name) for name in self.page.locator("ul.legend li.chosen strong").all_inner_texts()]
+
+    def click_picture(self, x: int, y: int) -> str:
+        """Clicks on a pixel of the picture, enlarged or not, and returns what the page says then, if it is news."""
+        place = self.page.locator("#picture img").evaluate(
+            """(image, [x, y]) => {
+                const place = image.getBoundingClientRect();
+                const scale = Math.min(place.width / image.naturalWidth, place.height / image.naturalHeight);
+                const left = (place.width - image.naturalWidth * scale) / 2;
+                const top = (place.height - image.naturalHeight * scale) / 2;
+                return {x: left + (x + 0.5) * scale, y: top + (y + 0.5) * scale};
+            }""",
+            [x, y],
+        )
+        before = self.message
+        self.page.locator("#picture img").click(position=place)
+        self._changed("#message p", "innerText", before)
+        return self.message
+
+    def take_along(self, name: str) -> list[str]:
+        """Chooses what the answer is downloaded as, waits for the files, and returns their names."""
+        before = self.page.locator("#files a").first.evaluate("one => one.href")
+        self.page.locator("#download").get_by_text(name, exact=True).click()
+        self._changed("#files a", "href", before)
+        return [str(link.get_attribute("download")) for link in self.page.locator("#files a").all()]
+
     def download(self, ending: str) -> Path:
         """Downloads the first of the files whose name ends so."""
         with self.page.expect_download() as started:

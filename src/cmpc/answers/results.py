@@ -53,6 +53,8 @@ def write_cutouts(
 ) -> None:
     """Writes ``NAME.<n>-<expression>.cutout.png``, what each mask shows alone; nothing for an empty mask.
 
+    They are made one after the other, as the masks of ``write_results``.
+
     Args:
         out: the folder; it is made where it does not exist.
         name: of the results.
@@ -65,10 +67,10 @@ def write_cutouts(
     """
     try:
         for number, prediction in enumerate(predictions, start=1):
-            cutout = prediction.cutout(pixels, feather=feather)
+            cutout = dataclasses.replace(prediction).cutout(pixels, feather=feather)
             if cutout is not None:
-                with atomic_file(out / f"{name}.{number}-{_slug(prediction.expression)}.cutout.png") as file:
-                    cutout.save(file)
+                turned = cv2.cvtColor(np.asarray(cutout), cv2.COLOR_RGBA2BGRA)
+                _write_png(out / f"{name}.{number}-{_slug(prediction.expression)}.cutout.png", turned)
     except OSError as error:
         raise UserError(f"cannot write the cutouts of {name} to {out}: {error.strerror or error}.") from None
 
@@ -108,7 +110,7 @@ def _write_mask(
 
 
 def _write_png(path: Path, pixels: NDArray[np.uint8]) -> None:
-    """Writes grey or BGR pixels."""
+    """Writes grey, BGR or BGRA pixels."""
     _, encoded = cv2.imencode(".png", pixels)
     with atomic_file(path) as file:
         file.write_bytes(encoded.data)

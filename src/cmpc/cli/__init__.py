@@ -19,7 +19,7 @@ from typing import Any
 
 from cmpc.bounds import OutOfBounds
 from cmpc.cli.arguments import check_arguments, check_numbers, check_places
-from cmpc.cli.streams import OUTPUT, complain, give_up_output, make_output_tolerant, what_failed
+from cmpc.cli.streams import OUTPUT, complain, give_up_output, make_output_tolerant, plain_deprecations, what_failed
 
 COMMANDS: dict[str, str] = {
     "segment": "masks of expressions in photos",
@@ -111,7 +111,8 @@ def _answer(arguments: list[str], *, debug: bool) -> int:
     if name not in COMMANDS:
         complain(f"cmpc: there is no command {name[:40]!r}; the commands are {', '.join(COMMANDS)}.")
         return 2
-    return _run(name, arguments[1:], debug=debug)
+    with plain_deprecations(name):
+        return _run(name, arguments[1:], debug=debug)
 
 
 def _run(name: str, arguments: list[str], *, debug: bool) -> int:

@@ -6,9 +6,13 @@ import errno
 import io
 import os
 import sys
-from contextlib import suppress
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+
+from cmpc.deprecation import DeprecatedWarning
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -46,6 +50,24 @@ def complain(sentence: str) -> None:
     """Says what is wrong, where there is anybody to hear it."""
     with suppress(OSError, ValueError):
         print(sentence, file=sys.stderr, flush=True)
+
+
+@contextmanager
+def plain_deprecations(command: str) -> Iterator[None]:
+    """Warnings of what is deprecated are sentences of the command, without the line of the program."""
+    shown = warnings.showwarning
+
+    def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+        if issubclass(category, DeprecatedWarning):
+            complain(f"cmpc {command}: {message}")
+        else:
+            shown(message, category, *place, **more)
+
+    warnings.showwarning = show
+    try:
+        yield
+    finally:
+        warnings.showwarning = shown
 
 
 def give_up_output() -> None:

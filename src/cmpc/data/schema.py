@@ -22,6 +22,7 @@ from cmpc.data.image_formats import MAX_BYTES
 from cmpc.data.images import decode_image
 from cmpc.data.masks import decode_mask
 from cmpc.data.packed_images import PackedImages, write_packed_images
+from cmpc.deprecation import warn_deprecated
 from cmpc.errors import UsageError, UserError
 from cmpc.file_systems import Place, RemotePath, UnreachableError, place, read
 from cmpc.files import atomic_folder
@@ -188,6 +189,8 @@ class PreparedDataset:
             raise UserError(f"{path} is damaged: prepare the dataset anew.") from None
         if info.schema_version > SCHEMA_VERSION:
             raise UserError(f"{folder} was prepared by a newer version of cmpc: prepare it anew with this one.")
+        if info.schema_version == 1:
+            warn_deprecated(f"the dataset {folder} of schema 1", removed_in="2.0", instead="prepare it anew")
         return PreparedDataset(folder, info, _image_folder(folder, info) if images is None else place(images))
 
     @property

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from cmpc.deprecation import warn_deprecated
 from cmpc.errors import UsageError, UserError
 from cmpc.models.config import ModelConfig
 from cmpc.models.config_upgrade import upgrade
@@ -101,6 +102,8 @@ def _network_of(settings: Mapping[str, Any], folder: Path) -> ModelConfig:
     version = settings.get("format_version", 1)
     if version not in (1, FORMAT_VERSION):
         raise UserError(f"the run in {folder} was begun by a newer version of cmpc: update this one.")
+    if version == 1:
+        warn_deprecated(f"the run {folder} of format 1", removed_in="2.0", instead="finish it before")
     values = settings.get("network", {})
     try:
         return ModelConfig.from_dict(upgrade({"format_version": version, "network": values, "model": values}))

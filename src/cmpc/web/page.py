@@ -15,7 +15,7 @@ import gradio as gr
 from cmpc.errors import UserError
 from cmpc.refining.refine import RefineName
 from cmpc.web import api, texts
-from cmpc.web.downloads import Downloads
+from cmpc.web.downloads import DownloadName, Downloads
 from cmpc.web.examples import Example
 from cmpc.web.photo_input import photo_input
 from cmpc.web.service import Answer, Service
@@ -31,6 +31,26 @@ _SHOW_PICTURE = """
 """
 """On a phone the picture stands far below the button; where it is in sight already, nothing moves."""
 
+_TELL_CLICKS = """
+document.addEventListener("click", event => {
+    const picture = event.target;
+    if (!picture.matches?.("#picture img")) return;
+    const place = picture.getBoundingClientRect();
+    const {naturalWidth: width, naturalHeight: height} = picture;
+    const scale = Math.min(place.width / width, place.height / height);
+    const x = Math.floor((event.clientX - place.left - (place.width - width * scale) / 2) / scale);
+    const y = Math.floor((event.clientY - place.top - (place.height - height * scale) / 2) / scale);
+    if (x >= 0 && y >= 0 && x < width && y < height) trigger("select", {index: [x, y], value: null});
+});
+"""
+"""The legend is told of clicks on the picture. Gradio's own event for it is wrong where a picture is enlarged."""
+
+DOWNLOAD_CHOICES: list[tuple[str, DownloadName]] = [
+    ("masks and picture", "masks"),
+    ("cutouts", "cutouts"),
+    ("COCO", "coco"),
+    ("labelme", "labelme"),
+]
 CRF_CHOICE = [("fully connected CRF", "crf")] if find_spec("pydensecrf") else []
 """Offered where its package is installed."""
 
@@ -128,7 +148,7 @@ class _Page:
                     buttons=["download", "fullscreen"],
                     elem_id="picture",
                 )
-                self.legend = gr.HTML(elem_id="legend")
+                self.legend = gr.HTML(elem_id="legend", js_on_load=_TELL_CLICKS)
                 self.threshold = gr.Slider(
                     0,
                     1,
@@ -145,6 +165,13 @@ class _Page:
                     label="Edges",
                     info="Draws the masks' edges to those of the photo.",
                     elem_id="refine",
+                )
+                self.download = gr.Radio(
+                    DOWNLOAD_CHOICES,
+                    value="masks",
+                    label="Take along",
+                    info="As which files the answer can be downloaded.",
+                    elem_id="download",
                 )
                 self.files = gr.File(
                     label="Files", file_count="multiple", interactive=False, visible=False, elem_id="files"
@@ -207,10 +234,18 @@ class _Page:
             chains.append(chosen.then(self._find, question, answer, show_progress_on=self.picture, **hidden))
         for chain in chains:
             chain.then(None, js=_SHOW_PICTURE, **hidden)
-        for chain in [*chains, moved]:
-            chain.then(
+        self.legend.select(
+            self._tell,
+            [self.asked, self.threshold, self.refine],
+            [self.message, self.legend],
+            show_progress="hidden",
+            trigger_mode="always_last",
+            **hidden,
+        )
+        for written in [*(chain.then for chain in [*chains, moved]), self.download.input]:
+            written(
                 self._write,
-                [self.asked, self.threshold, self.refine],
+                [self.asked, self.threshold, self.refine, self.download],
                 [self.message, self.files],
                 show_progress="hidden",
                 **hidden,
@@ -288,15 +323,31 @@ class _Page:
         except Exception as error:
             return _sentence(error), gr.skip(), gr.skip()
 
-    def _write(self, asked: Asked | None, threshold: float, refine: RefineName) -> tuple[Any, ...]:
+    def _tell(self, asked: Asked | None, threshold: float, refine: RefineName, event: gr.SelectData) -> tuple[Any, ...]:
+        """The picture was clicked: what was asked for there is said, and stands out in the legend."""
+        try:
+            x, y = _clicked(event.index)
+            if asked is None:
+                return gr.skip(), gr.skip()
+            answer = self._answer(asked, threshold, refine)
+            with self.service.drawing:
+                chosen = answer.at(x, y)
+        except Exception as error:
+            return _sentence(error), gr.skip()
+        message = texts.here([answer.predictions[number] for number in chosen])
+        return message, texts.legend(answer.predictions, chosen)
+
+    def _write(self, asked: Asked | None, threshold: float, refine: RefineName, name: DownloadName) -> tuple[Any, ...]:
         """The files of what is shown."""
         if asked is None:
             return gr.skip(), gr.skip()
         try:
             with self.service.drawing:
-                files, _ = self.downloads.write(asked.photo, self._answer(asked, threshold, refine))
+                files = self.downloads.write_as(name, asked.photo, self._answer(asked, threshold, refine))
         except Exception as error:
             return _sentence(error), gr.File(None, visible=False)
+        if not files:
+            return texts.note(texts.NOTHING_TO_CUT_OUT), gr.File(None, visible=False)
         return gr.skip(), gr.File([str(file) for file in files], visible=True)
 
     def _explain(self, asked: Asked | None, expression: str | None, threshold: float) -> tuple[Any, ...]:
@@ -320,6 +371,17 @@ class _Page:
         with self.service.drawing:
             picture = gr.Image(answer.picture, alt_text=texts.picture_in_words(answer.predictions))
         return texts.found(answer.predictions), picture, texts.legend(answer.predictions)
+
+
+def _clicked(index: Any) -> tuple[int, int]:
+    """Where the picture was clicked, x and y in its pixels, as the browser says it.
+
+    Raises:
+        UserError: it says something else.
+    """
+    if not isinstance(index, list | tuple) or len(index) != 2 or not all(type(part) is int for part in index):
+        raise UserError("a click on the picture has two whole numbers, x and y in its pixels.")
+    return index[0], index[1]
 
 
 def _sentence(error: Exception) -> str:

@@ -51,17 +51,35 @@ class Answer:
     predictions: list[Prediction]
     """One for each expression, in their order."""
 
+    @property
+    def picture_size(self) -> tuple[int, int]:
+        """Height and width of ``picture``."""
+        height, width = self.pixels.shape[:2]
+        scale = min(1.0, PICTURE_SIDE / max(height, width))
+        return max(1, round(height * scale)), max(1, round(width * scale))
+
     @cached_property
     def picture(self) -> NDArray[np.uint8]:
         """The photo with the masks in the colours of the palette, at most ``PICTURE_SIDE`` wide and high."""
-        height, width = self.pixels.shape[:2]
-        scale = min(1.0, PICTURE_SIDE / max(height, width))
         masks = (dataclasses.replace(prediction).mask for prediction in self.predictions)  # none of them is kept
-        if scale == 1.0:
+        height, width = self.picture_size
+        if (height, width) == self.pixels.shape[:2]:
             return overlay(self.pixels, masks)
-        size = (max(1, round(width * scale)), max(1, round(height * scale)))
+        size = (width, height)
         small = (cv2.resize(mask.view(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0 for mask in masks)
         return overlay(np.asarray(cv2.resize(self.pixels, size, interpolation=cv2.INTER_AREA), np.uint8), small)
+
+    def at(self, x: int, y: int) -> list[int]:
+        """Which masks hold a pixel of ``picture``: their numbers in ``predictions``; none outside of the picture."""
+        height, width = self.picture_size
+        if not (0 <= x < width and 0 <= y < height):
+            return []
+        row, column = y * self.pixels.shape[0] // height, x * self.pixels.shape[1] // width
+        return [
+            number
+            for number, prediction in enumerate(self.predictions)
+            if dataclasses.replace(prediction).mask[row, column]  # none of them is kept
+        ]
 
 
 class Service:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from html import escape
 
 from cmpc.answers.overlay import PALETTE
@@ -12,6 +12,8 @@ from cmpc.web.limits import Limits
 TITLE = "Find it by saying it"
 WELCOME = "Give a photo and say what to look for."
 FAULT = "this did not work because of a fault of the program: the terminal it runs in says more."
+NOTHING_TO_CUT_OUT = "Nothing was found, so there is nothing to cut out: try other words or a lower threshold."
+_CHOSEN = ' class="chosen" aria-current="true"'
 
 
 def heading() -> str:
@@ -59,10 +61,23 @@ def found(predictions: Sequence[Prediction]) -> str:
     return note(sentence)
 
 
-def legend(predictions: Sequence[Prediction]) -> str:
-    """Colour, expression, score and size of each mask, as an HTML list."""
+def here(predictions: Sequence[Prediction]) -> str:
+    """What was asked for where a visitor clicked, as a message: the predictions whose masks lie there."""
+    if not predictions:
+        return note("No mask lies here: click on a coloured place to see what it answers.")
+    return note(f"Here: {'; '.join(f'“{one.expression}”, {_result(one)}' for one in predictions)}.")
+
+
+def legend(predictions: Sequence[Prediction], chosen: Container[int] = ()) -> str:
+    """Colour, expression, score and size of each mask, as an HTML list.
+
+    Args:
+        predictions: in the order of the palette.
+        chosen: numbers of those that stand out.
+    """
     lines = [
-        f'<li><span class="chip" style="background: rgb{PALETTE[number % len(PALETTE)]}" aria-hidden="true"></span>'
+        f"<li{_CHOSEN if number in chosen else ''}>"
+        f'<span class="chip" style="background: rgb{PALETTE[number % len(PALETTE)]}" aria-hidden="true"></span>'
         f"<strong>{escape(prediction.expression)}</strong> <span>{escape(_result(prediction))}</span></li>"
         for number, prediction in enumerate(predictions)
     ]

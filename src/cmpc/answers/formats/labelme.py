@@ -9,6 +9,7 @@ import base64
 import io
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ class LabelmeFormat:
         shapes = [
             shape
             for number, (prediction, thing) in enumerate(things(answered.predictions, self.instances))
-            for shape in _shapes(prediction.expression, thing, number)
+            for shape in _shapes(prediction.expression, replace(thing), number)  # whose mask goes with it
         ]
         values = {
             "version": "5.5.0",
