@@ -15,10 +15,10 @@ from cmpc.data.transforms import resize_and_crop, undo_letterbox
 Protocol = Literal["paper", "standard", "gres"]
 
 DESCRIPTIONS: dict[Protocol, str] = {
+    "gres": "as standard, but a mask of fewer than 50 pixels counts as empty; the measures are gRefCOCO's",
     "paper": "the logits are cut at 1e-9 at the network's size, the binary map is resized bilinearly and every value "
     "above zero counts (the published program's rule, which dilates masks slightly)",
     "standard": "the logits are resized bilinearly to the photo and cut at zero",
-    "gres": "as standard, but a mask of fewer than 50 pixels counts as empty; the measures are gRefCOCO's",
 }
 """What to print beside the numbers."""
 
