@@ -60,7 +60,8 @@ def collect(
         with broken.told("broken masks", str(instances)):
             if objects.image(image_id)[0] in found.sizes:
                 name = " and ".join(map(str, ids)) if ids else f"none in {image_id}"
-                rows.setdefault(split, []).append(objects.row(name, image_id, ids, texts))
+                row = objects.row(name, image_id, ids, texts)
+                rows.setdefault(split, []).append(row)
     if not rows:
         raise broken.nothing_left(f"{expressions} holds no expression that can be used")
     return Collection(
