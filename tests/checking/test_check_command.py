@@ -46,7 +46,8 @@ def encoded(image: Image.Image, **options: Any) -> bytes:
 
 def test_good_data_has_nothing_to_mend(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     photos = {name: (PHOTOS / name).read_bytes() for name in ("dog.jpg", "cats.jpg")}
-    data = prepared(tmp_path, photos, [row("dog.jpg", "the left dog"), row("cats.jpg", "the dog", "val")])
+    absent = row("dog.jpg", "the elephant", box=())
+    data = prepared(tmp_path, photos, [row("dog.jpg", "the left dog"), absent, row("cats.jpg", "the dog", "val")])
     capsys.readouterr()
     assert main(["check", str(data), "--strict", "--out", str(tmp_path / "check")]) == 0
     assert "nothing to mend was found" in capsys.readouterr().out

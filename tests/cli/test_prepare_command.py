@@ -47,7 +47,7 @@ def test_expressions_of_several_objects_and_of_none_are_counted(
     assert prepare("grefcoco", refer) == 0
     output = capsys.readouterr().out
     assert "grefcoco (gRefCOCO)" in output
-    rows = {line.split()[0]: line.split()[1:6] for line in output.splitlines()[1:7]}
+    rows = {line.split()[0]: line.split()[1:6] for line in output.splitlines() if line.strip()}
     assert rows["val"] == ["2", "3", "1", "2", "1"]  # objects, expressions, of several, of none, images
     assert "the whole has 8 expressions, 4 of several objects, 3 of none; published are 278,232" in output
     assert "COCO" in PreparedDataset.open(refer.parent / "grefcoco").info.licence

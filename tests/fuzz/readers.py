@@ -15,7 +15,7 @@ from PIL import Image
 from cmpc.blocks.dataset import Settings, make_blocks, read_scenes
 from cmpc.data.images import read_image
 from cmpc.data.schema import PreparedDataset
-from cmpc.data.sources import coco, own
+from cmpc.data.sources import coco, own, phrasecut, refer_api
 from cmpc.data.sources.collection import WHOLE
 from cmpc.data.sources.instances import Instances
 from cmpc.data.sources.referit import read_region_mask
@@ -81,6 +81,8 @@ def _table(folder: Path) -> list[Path]:
         {"polygon": [20, 15, 40, 15, 40, 30]},
         {"rle": {"size": [60, 80], "counts": [100, 20, 4680]}},
         {"mask": "mask.png"},
+        {"mask": ["mask.png", "mask.png"]},
+        {"box": []},
     ]
     rows = [{"image": "photo.png", "expressions": ["red box"], "split": "train", **shape} for shape in shapes]
     (folder / "table.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -104,6 +106,39 @@ def _coco(folder: Path) -> list[Path]:
 def _read_coco(folder: Path) -> object:
     Instances.load(folder / "instances.json")
     return coco.collect(folder / "instances.json", folder / "expressions.json", folder, WHOLE, default_split="train")
+
+
+def _references(folder: Path) -> list[Path]:
+    files = _coco(folder)
+    entries = [
+        {"ref_id": 1, "image_id": 1, "ann_id": [5], "split": "train", "sentences": [{"sent": "red box"}]},
+        {"ref_id": 2, "image_id": 1, "ann_id": [-1], "split": "val", "sentences": [{"sent": "the man"}]},
+    ]
+    (folder / "refs.json").write_text(json.dumps(entries))
+    return [files[0], folder / "refs.json"]
+
+
+def _read_references(folder: Path) -> object:
+    return refer_api.collect(refer_api.layout("mine", folder, "refs.json", None), folder, folder, WHOLE)
+
+
+def _phrases(folder: Path) -> list[Path]:
+    write_photo(folder / "1.jpg")
+    task = {
+        "task_id": "1__5",
+        "image_id": 1,
+        "Polygons": [[[[20, 15], [40, 15], [40, 30]]], [[[1, 1], [5, 1], [5, 5]]]],
+        "phrase": "red box on table",
+        "phrase_structure": {
+            "name": "box",
+            "attributes": ["red"],
+            "relation_descriptions": [["on", "table"]],
+            "type": "name",
+        },
+    }
+    (folder / "refer_val.json").write_text(json.dumps([task]))
+    (folder / "image_data_split3000.json").write_text(json.dumps([{"image_id": 1, "width": 80, "height": 60}]))
+    return [folder / "refer_val.json", folder / "image_data_split3000.json"]
 
 
 def _prepared(folder: Path) -> list[Path]:
@@ -155,6 +190,8 @@ READERS = {
     "images": Reader(_pictures, lambda folder: [read_image(path, exif_rotation=True) for path in folder.iterdir()]),
     "table": Reader(_table, lambda folder: own.collect(folder / "table.jsonl", folder, WHOLE)),
     "coco": Reader(_coco, _read_coco),
+    "references": Reader(_references, _read_references),
+    "phrases": Reader(_phrases, lambda folder: phrasecut.collect(folder, folder, WHOLE)),
     "prepared": Reader(_prepared, _read_prepared),
     "scenes": Reader(_scenes, lambda folder: list(read_scenes(folder / "blocks", "val"))),
     "model": Reader(_model, lambda folder: load_model_folder(folder / "model")),

@@ -17,6 +17,7 @@ from cmpc.engines.engine import probability_of
 Protocol = Literal["paper", "standard", "gres"]
 
 DESCRIPTIONS: dict[Protocol, str] = {
+    "gres": "as standard, but a mask of fewer than 50 pixels counts as empty; the measures are gRefCOCO's",
     "paper": "the logits are cut at 1e-9 at the network's size, the binary map is resized bilinearly and every value "
     "above zero counts (the published program's rule, which dilates masks slightly)",
     "standard": "the logits are resized bilinearly to the photo and cut at zero; nothing is predicted where the model "

@@ -149,15 +149,16 @@ def _headings(table: ScoreTable, protocol: Protocol) -> list[str]:
 
 
 def _cells(score: Score, table: ScoreTable, protocol: Protocol) -> list[str]:
-    rates: list[float | None]
+    """The numbers of a row; empty where a measure has no expression to be taken of."""
     accuracies = [score.no_target_accuracy, score.target_accuracy]
+    rates: list[float | None]
     if protocol == "gres":
-        found = [score.target_precision[threshold] for threshold in _GRES_THRESHOLDS]
         has_targets = score.expressions > score.absent
-        rates = [score.mean_iou, score.overall_iou, *accuracies, *(found if has_targets else [None] * len(found))]
+        found = [score.target_precision[threshold] if has_targets else None for threshold in _GRES_THRESHOLDS]
+        rates = [score.mean_iou, score.overall_iou, *accuracies, *found]
     else:
-        rates = [score.overall_iou, score.mean_iou, *(accuracies if table.all.absent else [])]
-        rates += score.precision.values()
+        told = accuracies if table.all.absent else []
+        rates = [score.overall_iou, score.mean_iou, *told, *score.precision.values()]
     return [f"{score.expressions:,}", *("" if rate is None else f"{100 * rate:.2f}" for rate in rates)]
 
 

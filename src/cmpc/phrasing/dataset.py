@@ -12,10 +12,11 @@ import numpy as np
 
 from cmpc.data.image_formats import read_header
 from cmpc.data.images import read_image
-from cmpc.data.masks import box_of, decode_mask, encode_mask
-from cmpc.data.schema import NO_BOX, GroundedWords, ReferredObject
+from cmpc.data.masks import decode_mask, union_of
+from cmpc.data.schema import GroundedWords, ReferredObject
 from cmpc.data.sources.collection import Track, existing_files, find_image_folder, no_progress
 from cmpc.data.sources.faults import Faults
+from cmpc.data.sources.targets import target_of
 from cmpc.data.sources.upright import Exif, TurnedPhotos
 from cmpc.errors import UserError
 from cmpc.phrasing.annotations import AnnotatedPhoto, Annotation, read_photos
@@ -193,24 +194,18 @@ def _row(
     unions: dict[tuple[int, ...], str | None],
 ) -> ReferredObject:
     things = [photo.annotations[target] for target in targets]
-    if things:
-        rle = _union(things, photo)
-        assert rle is not None, "targets have masks"
-        names, box = [str(one.id) for one in things], box_of(rle, photo.height, photo.width)
-    else:
-        rle = encode_mask(np.zeros((photo.height, photo.width), bool))
-        names, box = [f"none in {photo.id}"], NO_BOX
+    target = target_of([one.rle for one in things if one.rle is not None], photo.height, photo.width)
     found = {one.kind for one in things}
     return ReferredObject(
-        ref_id=" and ".join(names),
+        ref_id=" and ".join(str(one.id) for one in things) or f"none in {photo.id}",
         image_id=photo.id,
         image=photo.file,
         height=photo.height,
         width=photo.width,
-        rle=rle,
-        box=box,
+        rle=target.rle,
+        box=target.box,
         category=found.pop() if len(found) == 1 else "",
-        instances=tuple(one.rle or "" for one in things) if len(things) > 1 else (),
+        instances=target.instances,
         expressions=tuple(one.text for one in expressions),
         groups=tuple(one.family for one in expressions),
         word_types=tuple(one.word_types for one in expressions),
@@ -238,17 +233,8 @@ def _grounding(
 
 def _union(annotations: Sequence[Annotation], photo: AnnotatedPhoto) -> str | None:
     """The mask of several things together; None where one has none."""
-    from pycocotools import mask as coco_mask
-
     rles = [one.rle for one in annotations if one.rle is not None]
-    if len(rles) < len(annotations):
-        return None
-    if len(rles) == 1:
-        return rles[0]
-    size = [photo.height, photo.width]
-    merged = coco_mask.merge([{"size": size, "counts": rle.encode("ascii")} for rle in rles])
-    text: str = merged["counts"].decode("ascii")
-    return text
+    return union_of(rles, photo.height, photo.width) if len(rles) == len(annotations) else None
 
 
 def _empty_message(photos: Mapping[str, Sequence[AnnotatedPhoto]], settings: PhraseSettings, found: Phrases) -> str:

@@ -58,9 +58,9 @@ def collect(
     rows: dict[str, list[ReferredObject]] = {}
     for (split, image_id, ids), texts in reading.track(referred.items(), "reading masks", len(referred)):
         with broken.told("broken masks", str(instances)):
-            name = " and ".join(map(str, ids)) if ids else f"none in {image_id}"
-            row = objects.row(name, image_id, ids, texts)
-            if row.image in found.sizes:
+            if objects.image(image_id)[0] in found.sizes:
+                name = " and ".join(map(str, ids)) if ids else f"none in {image_id}"
+                row = objects.row(name, image_id, ids, texts)
                 rows.setdefault(split, []).append(row)
     if not rows:
         raise broken.nothing_left(f"{expressions} holds no expression that can be used")

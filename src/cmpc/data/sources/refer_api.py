@@ -132,12 +132,13 @@ def collect(
     rows: dict[str, list[ReferredObject]] = {split: [] for split in splits}
     for reference, image_id in reading.track(checked, "reading masks", len(checked)):
         with broken.told("broken masks", _place(refs_file, reference)):
+            if instances.image(image_id)[0] not in found.sizes:
+                continue
             ids = reference.annotation_ids
             if benchmark.without_crowds and len(ids) > 1:
                 ids = tuple(one for one in ids if not instances.is_crowd(one)) or ids
             row = instances.row(reference.ref_id, image_id, ids, reference.expressions)
-            if row.image in found.sizes:
-                rows[reference.split].append(row)
+            rows[reference.split].append(row)
     if not any(rows.values()):
         raise broken.nothing_left(f"{refs_file} holds no expression that can be used")
     notes = found.turned.lines()
