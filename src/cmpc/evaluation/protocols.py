@@ -23,7 +23,6 @@ DESCRIPTIONS: dict[Protocol, str] = {
     "standard": "the logits are resized bilinearly to the photo and cut at zero; nothing is predicted where the model "
     "tells whether anything fits and finds that less likely than "
     f"{PRESENCE_THRESHOLD:g}",
-    "gres": "as standard, but a mask of fewer than 50 pixels counts as empty; the measures are gRefCOCO's",
 }
 """What to print beside the numbers."""
 
