@@ -72,8 +72,9 @@ def find_input(text: str, *, has_expressions: bool) -> FoundInput:
                 raise UsageError(f"{where} is no table: give Parquet (.parquet) or JSON Lines (.jsonl).")
             return FoundInput(TABLE_KINDS[where.suffix.lower()], (where,), where.parent)
         for suffix, kind in TABLE_KINDS.items():
-            if files := sorted(where.glob(f"*{suffix}"), key=str):
-                return FoundInput(kind, tuple(files), where)
+            tables: list[Place] = [*where.glob(f"*{suffix}")]
+            if tables:
+                return FoundInput(kind, tuple(sorted(tables, key=str)), where)
     raise UsageError(
         f"{where} holds no table (.parquet, .jsonl); for a folder of photos, say what to look for: "
         "cmpc bulk FOLDER 'EXPRESSION' ['MORE' ...] --out OUT."

@@ -21,8 +21,9 @@ from cmpc.conventions import PRESENCE_THRESHOLD
 from cmpc.errors import UsageError, UserError
 
 if TYPE_CHECKING:
+    from cmpc.arguments import ImageSource
     from cmpc.explanation import Explanation
-    from cmpc.segmenter import Segmenter
+    from cmpc.segmenter import EncodedImage, Segmenter
 
 
 @dataclass
@@ -79,7 +80,7 @@ def run(options: Options) -> None:
     for expression in expressions:
         warn_of_lost_words(segmenter.query(expression), console)
     if rows == 1:
-        explanation = segmenter.explain(expressions[0], image=photos[0], **_thresholds(options))
+        explanation = _explained(segmenter, expressions[0], photos[0], options)
         if options.spacy_pipeline is not None:
             explanation = _with_suggestions(explanation, options.spacy_pipeline)
         save(explanation, options.out, levels=options.levels)
@@ -91,8 +92,20 @@ def run(options: Options) -> None:
         raise UserError(f"{len(failures)} of {len(photos)} photos failed, the others are done; first: {failures[0]}")
 
 
-def _thresholds(options: Options) -> dict[str, float]:
-    return {"threshold": options.threshold, "presence_threshold": options.presence_threshold}
+def _explained(
+    segmenter: Segmenter,
+    expression: str,
+    image: ImageSource,
+    options: Options,
+    seen: EncodedImage | None = None,
+) -> Explanation:
+    return segmenter.explain(
+        expression,
+        image=image,
+        seen=seen,
+        threshold=options.threshold,
+        presence_threshold=options.presence_threshold,
+    )
 
 
 def _with_suggestions(explanation: Explanation, pipeline: str) -> Explanation:
@@ -112,14 +125,14 @@ def _save_many(segmenter: Segmenter, photos: list[Path], expressions: list[str],
 
     failures: list[str] = []
     with progress_bar() as progress:
-        explanations = _explanations(segmenter, photos, expressions, _thresholds(options), failures)
+        explanations = _explanations(segmenter, photos, expressions, options, failures)
         tracked = progress.track(explanations, total=len(photos) * len(expressions), description="explaining")
         save_sheet(tracked, options.out)
     return failures
 
 
 def _explanations(
-    segmenter: Segmenter, photos: list[Path], expressions: list[str], thresholds: dict[str, float], failures: list[str]
+    segmenter: Segmenter, photos: list[Path], expressions: list[str], options: Options, failures: list[str]
 ) -> Iterator[tuple[str, Explanation]]:
     """Explains photo by photo; what is wrong with a photo goes to ``failures``, unless all are wrong."""
     from cmpc.data.images import read_image
@@ -132,6 +145,6 @@ def _explanations(
             continue
         seen = segmenter.set_image(pixels)
         for expression in expressions:
-            yield str(photo), segmenter.explain(expression, image=pixels, seen=seen, **thresholds)
+            yield str(photo), _explained(segmenter, expression, pixels, options, seen)
     if len(failures) == len(photos):
         raise UserError(failures[0])

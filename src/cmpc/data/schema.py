@@ -214,7 +214,8 @@ class PreparedDataset:
             raise UsageError(f"{self.folder} has no split {split!r}; it has {', '.join(self.splits)}.")
         rows: list[ReferredObject] = []
         try:
-            for path in sorted(self.folder.glob(f"{split}-[0-9][0-9][0-9][0-9][0-9].parquet"), key=str):
+            tables: list[Place] = [*self.folder.glob(f"{split}-[0-9][0-9][0-9][0-9][0-9].parquet")]
+            for path in sorted(tables, key=str):
                 rows.extend(_read_table(path, self.info.schema_version))
         except UnreachableError as error:
             raise UserError(f"cannot read {error.filename}: {error.strerror}.") from None

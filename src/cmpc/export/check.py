@@ -73,7 +73,7 @@ def _difference(
             told = np.full(len(tokens), np.nan) if ours.presence is None else ours.presence
             presence.append(float((torch.from_numpy(told).sigmoid() - output.presence.sigmoid()).abs().max()))
     largest = [float(np.max(values)) for values in (logits, types, presence)]  # what is no number stays one
-    return Difference(about, *largest[:2], largest[2] if network.presence is not None else None)
+    return Difference(about, largest[0], largest[1], largest[2] if network.presence is not None else None)
 
 
 def _inputs(

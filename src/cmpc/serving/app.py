@@ -136,8 +136,11 @@ def make_app(
         [expression] = limits.check_expressions([asked.expression])
         worker.segmenter.query(expression)
         pixels = await run_in_threadpool(decode_photo, data, limits)
-        thresholds = {"threshold": asked.threshold, "presence_threshold": asked.presence_threshold}
-        work = worker.run(lambda: worker.segmenter.explain(expression, image=pixels, **thresholds))
+        work = worker.run(
+            lambda: worker.segmenter.explain(
+                expression, image=pixels, threshold=asked.threshold, presence_threshold=asked.presence_threshold
+            )
+        )
         content, kind = await run_in_threadpool(explanation_file, await _within(limits.seconds, work), asked.answer)
         return Response(content, media_type=kind)
 
