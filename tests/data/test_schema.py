@@ -73,7 +73,7 @@ def test_dataset_of_layout_1_is_read_and_written_anew(tmp_path: Path) -> None:
 
     write_dataset(tmp_path / "new", old.info, {"train": [left, right]})
     new = PreparedDataset.open(tmp_path / "new")
-    assert new.info.schema_version == schema.SCHEMA_VERSION == 3
+    assert new.info.schema_version == schema.SCHEMA_VERSION == 4
     assert new.read("train") == [left, right]
     columns = pq.read_schema(tmp_path / "new" / "train-00000.parquet").names
     assert "rle" in columns

@@ -92,7 +92,8 @@ def test_expression_without_words_gives_finite_logits(model: ReferringNetwork) -
 def test_every_parameter_that_trains_gets_a_gradient(model: ReferringNetwork) -> None:
     pixels, tokens, image_index = random_input()
     output = model.train()(pixels, tokens, image_index)
-    (output.logits.sum() + sum(logits.sum() for logits in model.side_logits(output).values())).backward()
+    told = [] if output.presence is None else [output.presence]
+    sum(value.sum() for value in (output.logits, *model.side_logits(output).values(), *told)).backward()
     gating = getattr(model.config.network, "word_type_gating", True)
     missing = {name for name, value in model.named_parameters() if value.requires_grad and value.grad is None}
     # without gating no word type is used, except by a loss on the types themselves
