@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
 
 import cmpc
 from cmpc import Segmenter, UsageError, UserError
