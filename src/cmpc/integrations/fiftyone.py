@@ -65,7 +65,9 @@ def add_masks(
                 list(asked.values()), image=sample.filepath, threshold=threshold, refine=refine
             )
         except UserError as error:
-            sample[field], broken[sample.filepath] = None, str(error)
+            broken[sample.filepath] = str(error)
+            if sample.has_field(field):  # from None alone no field is made
+                sample[field] = None
             continue
         sample[field] = to_detections(predictions, list(asked))
     return broken
