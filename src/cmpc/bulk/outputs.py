@@ -65,6 +65,11 @@ class BulkOutput:
         with _writing(self.folder):
             return {name for name in self._names() if name.startswith("part-")}
 
+    def has(self, part: Part) -> bool:
+        """Whether a part is there."""
+        with _writing(self.folder):
+            return (self.folder / part.output).is_file()
+
     def write_part(self, part: Part, rows: Sequence[Mapping[str, Any]]) -> int:
         """Writes the answers of a part, whole or not at all.
 

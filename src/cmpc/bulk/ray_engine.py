@@ -37,7 +37,7 @@ class RayPartWorker:
 
     def _do(self, part: Part) -> Report:
         try:
-            if part.output in self._worker.output.done():  # by a worker that died before it could say so
+            if self._worker.output.has(part):  # by a worker that died before it could say so
                 return (part.number, *self._worker.output.counts(part.output), "")
             return (part.number, *self._worker.do(part), "")
         except UserError as error:  # which no other worker could mend
