@@ -41,7 +41,7 @@ STAGES = {
     ),
     "more": Stage(
         "train",
-        "--precision bf16 --freeze-backbone --batch-images 8 --expressions-per-image 6 --no-augmentation --steps 1700 "
+        "--precision bf16 --freeze-backbone --batch-images 8 --expressions-per-image 6 --no-augmentation --steps 1500 "
         "--learning-rate 1.5e-3 --embeddings-scale 0.02 --seed 2 --validate-every 0",
     ),
 }
