@@ -80,4 +80,5 @@ def hours(runs: Sequence[Path]) -> str:
     for run in runs:
         with (run / "training.csv").open(encoding="utf-8") as file:
             spent.append(float([row["seconds"] for row in csv.DictReader(file)][-1]) / 3600)
-    return ", ".join(f"{value:.1f}" for value in spent[:-1]) + f" and {spent[-1]:.1f}"
+    texts = [f"{value:.2g}" for value in spent]
+    return " and ".join([", ".join(texts[:-1]), texts[-1]] if len(texts) > 1 else texts)

@@ -19,7 +19,9 @@ from typing import Any
 
 from recipe_steps import Stage, command, hours, machine, percent, save, scores_of
 
-FAMILIES = ("entity", "attribute", "location", "relation", "comparison", "clothing", "negation")
+FAMILIES = (
+    "entity", "attribute", "location", "relation", "comparison", "clothing", "negation", "several", "absent"
+)  # fmt: skip
 SCENES = 24_000
 """New scenes beside the photos."""
 COMMON_WORDS = 16_000
@@ -61,6 +63,7 @@ def main() -> int:
     parser.add_argument("--glove", type=Path, required=True, help="word vectors: GloVe text of 100 values a word")
     parser.add_argument("--work", type=Path, required=True, help="folder for scenes, runs and reports")
     parser.add_argument("--out", type=Path, required=True, help="model folder to write")
+    parser.add_argument("--note", default="", help="what the card is to say of this run besides")
     options = parser.parse_args()
     work: Path = options.work
     prepare(work, options)
@@ -69,7 +72,7 @@ def main() -> int:
     model = work / "model"
     save(last_model(work), model, card=None)
     report = test(work, model)
-    save(last_model(work), options.out, card=card(work, report))
+    save(last_model(work), options.out, card=card(work, report, note=options.note))
     print(f"the model is in {options.out}")
     return 0
 
@@ -140,8 +143,8 @@ def test(work: Path, model: Path) -> Path:
     return report
 
 
-def card(work: Path, report: Path) -> str:
-    """The model card, with the figures of the report."""
+def card(work: Path, report: Path, *, note: str = "") -> str:
+    """The model card, with the figures of the report and a note on the run."""
     from cmpc.model_folder import read_model_config
 
     size = read_model_config(last_model(work)).image.size
@@ -172,14 +175,15 @@ https://www.apache.org/licenses/LICENSE-2.0), of which the first blocks are unch
 
 ## Recipe
 
-`python examples/train_photos_model.py` made it in one run from nothing, with cmpc {version("cmpc")}. Each stage goes on
-from the one before it:
+`python examples/train_photos_model.py` makes it from nothing, with cmpc {version("cmpc")}. Each stage goes on from the
+one before it:
 
 ```
 {stages}
 ```
 
-They took {hours([work / name for name in STAGES])} hours on {machine()}, PyTorch {version("torch").split("+")[0]}.
+{" ".join(filter(None, (machines(work), note)))}
+
 Weights are stored in half precision; the figures below are of what is stored.
 
 ## Results
@@ -189,16 +193,42 @@ Weights are stored in half precision; the figures below are of what is stored.
 
 {results(found)}
 
+{presence(found)}
+
 By the kind of what is meant, where there are {LEAST_OF_A_KIND} expressions or more:
 
 {results_of_kinds(lines_of(report))}
 
 ## Limits
 
-It answers every expression with a mask, also where nothing fits. It was taught rather few kinds of things, and that
-people say simple sentences; of two alike that touch it often marks both. It sees photos at {size} x {size} pixels, so
-that small things are missed. The photos show some people more often than others, and so may its mistakes.
+It was taught rather few kinds of things, and that people say simple sentences. What it says of things that are not
+there, or of kinds that it was not taught, can be wrong; of two alike that touch it often marks both. It sees photos at
+{size} x {size} pixels, so that small things are missed. The photos show some people more often than others, and so may its mistakes.
 """
+
+
+def machines(work: Path) -> str:
+    """How long the stages took, and on what: a sentence for each machine."""
+    by_machine: dict[str, list[Path]] = defaultdict(list)
+    for name in STAGES:
+        by_machine[(work / name / "finished").read_text(encoding="utf-8")].append(work / name)
+    taken = {where: (listed([run.name for run in runs]), hours(runs)) for where, runs in by_machine.items()}
+    return " ".join(f"On {where} {names} took {spent} hours." for where, (names, spent) in taken.items())
+
+
+def presence(report: dict[str, Any]) -> str:
+    """How often it is told that nothing fits, and that something does."""
+    score = report["tables"]["without_crf"]["all"]
+    return (
+        f"Of {score['absent']:,} expressions that fit nothing in their photo, half of them about kinds of things that "
+        f"are in it, it tells {percent(score['no_target_accuracy'])} % (N-acc); where something fits, it finds "
+        f"something in {percent(score['target_accuracy'])} % (T-acc)."
+    )
+
+
+def listed(names: list[str]) -> str:
+    """Names with commas, and "and" before the last."""
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
 def lines_of(report: Path) -> list[dict[str, Any]]:
