@@ -94,7 +94,7 @@ def test_what_no_worker_can_mend_ends_the_job_with_a_sentence(
     assert bulk(*arguments, "--device", "abacus") == 1
     assert "there is no device 'abacus'" in capsys.readouterr().err
     assert bulk(*arguments, "--resume") == 0
-    assert len(answers(tmp_path / "out")) == 40
+    assert len(answers(tmp_path / "out")) == 38
     assert (
         bulk(table, *arguments[1:4], tmp_path / "new", *on_ray[:2], "--workers", 99, "--address", cluster.address) == 1
     )
