@@ -138,7 +138,7 @@ def show(what: str, segmenter: Segmenter, pictures: Sequence[Asked], out: Path, 
     from cmpc.files import atomic_file
 
     table = Table("picture", "expression", "score", "IoU", title=f"{what}, with the model that ships")
-    overlaps = []
+    overlaps, told = [], []
     for asked in pictures:
         with atomic_file(out / f"{asked.name}.png") as file:
             Image.fromarray(asked.pixels).save(file)
@@ -149,8 +149,10 @@ def show(what: str, segmenter: Segmenter, pictures: Sequence[Asked], out: Path, 
         with clock.timed("write the pictures"):
             write_results(out, asked.name, out / f"{asked.name}.png", asked.pixels, predictions)
         for prediction, truth in zip(predictions, asked.truths, strict=True):
-            found = "fits nothing"
-            if truth is not None:
+            if truth is None:
+                told.append(not prediction.mask.any())
+                found = "fits nothing, and it says so" if told[-1] else "fits nothing"
+            else:
                 overlap = ((prediction.mask & truth).sum(), (prediction.mask | truth).sum())
                 overlaps.append(overlap)
                 found = f"{overlap[0] / overlap[1]:.2f}"
@@ -160,7 +162,8 @@ def show(what: str, segmenter: Segmenter, pictures: Sequence[Asked], out: Path, 
     console.print(table)
     right = sum(intersection >= union / 2 for intersection, union in overlaps)
     overall = sum(intersection for intersection, _ in overlaps) / sum(union for _, union in overlaps)
-    console.print(f"{right} of {len(overlaps)} found (IoU of at least 0.5), overall IoU {overall:.2f}")
+    absent = f"; of {len(told)} expressions that fit nothing it says so of {sum(told)}" if told else ""
+    console.print(f"{right} of {len(overlaps)} found (IoU of at least 0.5), overall IoU {overall:.2f}{absent}")
 
 
 if __name__ == "__main__":
