@@ -188,20 +188,26 @@ class ReferringImages(Dataset[TrainingSample]):
         return len(self.questions)
 
     def __getitems__(self, visits: Sequence[Visit]) -> list[TrainingSample]:
-        """The samples of a batch; those of a remote file system are read at the same time.
+        """The samples of a batch; their photos come from a remote file system at the same time.
 
         Raises:
             UserError: as for one of them.
         """
         if not self.data.is_remote:
             return [self[visit] for visit in visits]
-        return list(read_ahead(self.__getitem__, visits, ahead=len(visits), readers=READERS))
+        rows = [self.questions[visit.image][0][0] for visit in visits]
+        photos = read_ahead(self.data.read_image_bytes, rows, ahead=len(rows), readers=READERS)
+        return [self._sample(visit, photo) for visit, photo in zip(visits, photos, strict=True)]
 
     def __getitem__(self, visit: Visit) -> TrainingSample:
         """
         Raises:
             UserError: the image or a mask is missing or damaged.
         """
+        return self._sample(visit)
+
+    def _sample(self, visit: Visit, photo: bytes | None = None) -> TrainingSample:
+        """The sample of a visit; of its photo's file, where that has been read."""
         chosen = self.order.chosen(visit.epoch, visit.image, visit.part)
         questions = [self.questions[visit.image][number] for number in chosen]
         objects = list({row.ref_id: row for row, _ in questions}.values())
@@ -219,7 +225,7 @@ class ReferringImages(Dataset[TrainingSample]):
             view = PhotoView(window, mirrored is not None, self.augmentation.draw_colours(random))
         # The rule "area" averages pixels, and so does decoding at a part of the size, in less time.
         shrinks = self.render and view.window is None and self.image.resize == "area"
-        pixels = self.data.read_image(objects[0], longest_side=self.image.size if shrinks else None)
+        pixels = self.data.read_image(objects[0], longest_side=self.image.size if shrinks else None, data=photo)
         if self.render:
             pixels = view.render(pixels, self.image, photo_size=(height, width) if shrinks else None)
         masks = {row.ref_id: view.render_mask(row.decode_mask(), self.image) for row in objects}

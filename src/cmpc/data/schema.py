@@ -223,17 +223,20 @@ class PreparedDataset:
             raise UserError(f"tables of split {split} are missing in {self.folder}: prepare the dataset anew.")
         return rows
 
-    def read_image(self, row: ReferredObject, *, longest_side: int | None = None) -> np.ndarray:
+    def read_image(
+        self, row: ReferredObject, *, longest_side: int | None = None, data: bytes | None = None
+    ) -> np.ndarray:
         """The image of a row as uint8 (height, width, 3), RGB, turned as the dataset says.
 
         Args:
             row: an object of the image.
             longest_side: what the image is going to be shrunk to, as for ``decode_image``; None for its whole size.
+            data: what ``read_image_bytes`` gave for the row, where that is known.
 
         Raises:
             UserError: the image is missing or broken, or its size is not the mask's.
         """
-        data = self.read_image_bytes(row)
+        data = self.read_image_bytes(row) if data is None else data
         name = f"{row.image} (object {row.ref_id}) of {self.folder}"
         turned = row.image in self._turned
         image = decode_image(data, exif_rotation=turned, longest_side=longest_side, name=name)
