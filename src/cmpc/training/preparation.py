@@ -24,7 +24,7 @@ from cmpc.models.network import ReferringNetwork
 from cmpc.processes import naming_lost_processes
 from cmpc.training.checkpoints import RunFolder
 from cmpc.training.compilation import check_compiler, compile_parts
-from cmpc.training.fabric import make_fabric, use_deterministic_algorithms
+from cmpc.training.fabric import is_sharded, make_fabric, use_deterministic_algorithms
 from cmpc.training.inputs import VALIDATION_SPLITS, Inputs, load_initial_weights, read_inputs
 from cmpc.training.loading import loading, make_loader
 from cmpc.training.losses import Loss, ModernLoss, PaperLoss
@@ -35,7 +35,6 @@ from cmpc.training.progress import Meters
 from cmpc.training.run import Run
 from cmpc.training.run_settings import check_same_run, run_settings, says_splitting
 from cmpc.training.schedule import PolynomialDecay, Schedule, WarmupCosine
-from cmpc.training.sharding import is_sharded
 from cmpc.training.synchronised_norm import learns_statistics, synchronise_batch_norms
 from cmpc.training.validation import ValidationScores, validate
 
