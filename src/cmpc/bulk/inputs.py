@@ -35,7 +35,7 @@ class FoundInput:
 
 
 @dataclass(frozen=True)
-class Plan:
+class BulkPlan:
     """The parts of an input."""
 
     parts: tuple[Part, ...]
@@ -81,7 +81,7 @@ def find_input(text: str, *, has_expressions: bool) -> FoundInput:
     )
 
 
-def plan_parts(found: FoundInput, rows_per_part: int) -> Plan:
+def plan_parts(found: FoundInput, rows_per_part: int) -> BulkPlan:
     """Cuts an input into parts; none reaches over the end of a file.
 
     Raises:
@@ -98,7 +98,7 @@ def plan_parts(found: FoundInput, rows_per_part: int) -> Plan:
                 parts.append(Part(len(parts), first_row, rows, file=number, **where))
     if not parts:
         raise UserError(f"the input {found.files[0] if len(found.files) == 1 else found.folder} is empty.")
-    return Plan(tuple(parts), digest.hexdigest())
+    return BulkPlan(tuple(parts), digest.hexdigest())
 
 
 def read_part(files: Sequence[str], kind: str, expressions: tuple[str, ...], part: Part) -> list[InputRow]:

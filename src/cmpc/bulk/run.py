@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from cmpc.bulk.answering import PartWorker
-from cmpc.bulk.inputs import Plan
+from cmpc.bulk.inputs import BulkPlan
 from cmpc.bulk.job import BulkJob
 from cmpc.bulk.outputs import BulkOutput
 from cmpc.bulk.parts import Part
@@ -40,7 +40,7 @@ class BulkResult:
 
 def run_bulk(
     job: BulkJob,
-    plan: Plan,
+    plan: BulkPlan,
     identity: dict[str, str],
     *,
     resume: bool,
