@@ -69,7 +69,7 @@ def write_cutouts(
         for number, prediction in enumerate(predictions, start=1):
             cutout = dataclasses.replace(prediction).cutout(pixels, feather=feather)
             if cutout is not None:
-                turned = cv2.cvtColor(np.asarray(cutout), cv2.COLOR_RGBA2BGRA)
+                turned = np.asarray(cv2.cvtColor(np.asarray(cutout), cv2.COLOR_RGBA2BGRA), np.uint8)
                 _write_png(out / f"{name}.{number}-{_slug(prediction.expression)}.cutout.png", turned)
     except OSError as error:
         raise UserError(f"cannot write the cutouts of {name} to {out}: {error.strerror or error}.") from None
