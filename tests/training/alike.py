@@ -21,6 +21,8 @@ from cmpc.training.recipe import train
 from networks import CONFIGURATIONS, SMALL
 
 STEPS = 20
+FEW_STEPS = 5
+"""Steps of runs that are shared, or trained otherwise."""
 STOPPED_AT = 3
 """Steps of runs that are stopped and continued."""
 SLOW = {"learning_rate": 1e-4}
@@ -73,7 +75,7 @@ def run(data: Path, out: Path, **options: Any) -> None:
         "batch_images": 2,
         "expressions_per_image": 4,
         "log_every": 1,
-        "steps": 8,
+        "steps": FEW_STEPS,
         "workers": 0,
         "precision": "32",
         "accelerator": "cpu",
