@@ -43,11 +43,12 @@ def options_of(network: str) -> dict[str, Any]:
 
 NETWORKS = (
     *("small", "paper", "without entity perception", "without relation-aware reasoning", "without word-type gating"),
-    *("without exchange", "sum instead of ConvLSTM", "selection", "recurrent refinement network"),
+    *("without exchange", "sum instead of ConvLSTM", "recurrent refinement network"),
 )
 PARTS: dict[str, dict[str, Any]] = {name: {**options_of(name), "steps": STEPS} for name in NETWORKS}
 """The networks with every part off in turn."""
 WAYS: dict[str, dict[str, Any]] = {
+    "selection": options_of("selection"),
     "ungated words without labels": {"model": CONFIGURATIONS["without word-type gating"], "word_types": "none"},
     "published recipe, backbone that trains": {"model": SMALL, "recipe": "paper"},
     "published recipe, last stages of the backbone": {**options_of("paper"), "tune_backbone": True},
