@@ -21,6 +21,8 @@ from cmpc.training.recipe import train
 from networks import CONFIGURATIONS, SMALL
 
 STEPS = 20
+FEW_STEPS = 5
+"""Steps of runs that are shared, or trained otherwise."""
 STOPPED_AT = 3
 """Steps of runs that are stopped and continued."""
 SLOW = {"learning_rate": 1e-4}
@@ -41,11 +43,12 @@ def options_of(network: str) -> dict[str, Any]:
 
 NETWORKS = (
     *("small", "paper", "without entity perception", "without relation-aware reasoning", "without word-type gating"),
-    *("without exchange", "sum instead of ConvLSTM", "selection", "recurrent refinement network"),
+    *("without exchange", "sum instead of ConvLSTM", "recurrent refinement network"),
 )
 PARTS: dict[str, dict[str, Any]] = {name: {**options_of(name), "steps": STEPS} for name in NETWORKS}
 """The networks with every part off in turn."""
 WAYS: dict[str, dict[str, Any]] = {
+    "selection": options_of("selection"),
     "ungated words without labels": {"model": CONFIGURATIONS["without word-type gating"], "word_types": "none"},
     "published recipe, backbone that trains": {"model": SMALL, "recipe": "paper"},
     "published recipe, last stages of the backbone": {**options_of("paper"), "tune_backbone": True},
@@ -73,7 +76,7 @@ def run(data: Path, out: Path, **options: Any) -> None:
         "batch_images": 2,
         "expressions_per_image": 4,
         "log_every": 1,
-        "steps": 8,
+        "steps": FEW_STEPS,
         "workers": 0,
         "precision": "32",
         "accelerator": "cpu",
