@@ -105,7 +105,7 @@ def test_same_rows_give_the_same_bytes(tmp_path: Path, refer: Path, rows: Rows, 
 def test_packed_dataset_needs_no_image_folder(
     tmp_path: Path, refer: Path, rows: Rows, info: DatasetInfo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(packed_images, "IMAGES_PER_BATCH", 2)
+    monkeypatch.setattr(packed_images, "BYTES_PER_BATCH", 8_000)
     monkeypatch.setattr(packed_images, "BYTES_PER_FILE", 15_000)
     expected = {row.image: read_image(refer / "train2014" / row.image) for found in rows.values() for row in found}
     write_dataset(tmp_path / "out", info, rows, pack_from=refer / "train2014")

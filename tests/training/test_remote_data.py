@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from cmpc.cli import main
+from cmpc.data import packed_images
 from cmpc.data.schema import DatasetInfo, PreparedDataset, write_dataset
 from cmpc.errors import UserError
 from object_storage import SECRET, Bucket
@@ -16,11 +17,14 @@ OPTIONS = (*QUICK_RUN, "--steps", "8", "--save-every", "2")
 
 
 @pytest.fixture
-def packed(scenes: Path, tmp_path: Path) -> Path:
-    """The drawn scenes with their photos packed."""
+def packed(scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The drawn scenes with their photos packed, into several files of several batches."""
+    monkeypatch.setattr(packed_images, "BYTES_PER_BATCH", 10_000)
+    monkeypatch.setattr(packed_images, "BYTES_PER_FILE", 30_000)
     data = PreparedDataset.open(scenes)
     rows = {split: data.read(split) for split in data.splits}
     write_dataset(tmp_path / "packed", DatasetInfo(name="scenes"), rows, pack_from=Path(data.image_folder))
+    assert len(list((tmp_path / "packed").glob("images-*.arrow"))) > 1
     return tmp_path / "packed"
 
 
@@ -42,7 +46,7 @@ def test_photos_in_files_of_their_own_are_read_too(scenes: Path, bucket: Bucket)
 
 @pytest.mark.slow
 def test_a_run_on_object_storage_is_the_run_on_disk(
-    packed: Path, bucket: Bucket, tiny_network: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    packed: Path, bucket: Bucket, tiny_network: None, tmp_path: Path
 ) -> None:
     """The same order and numbers, the same run to resume, and no secret in what is written."""
     url = bucket.put(packed, "scenes")

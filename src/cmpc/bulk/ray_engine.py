@@ -7,6 +7,7 @@ writes the parts that it answers, and reports how many rows they have.
 from __future__ import annotations
 
 import logging
+import os
 import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from cmpc.bulk.answering import PartWorker
 from cmpc.bulk.job import BulkJob
 from cmpc.bulk.parts import Part
 from cmpc.errors import UserError
+from cmpc.processes import environment
 
 MOST_BLOCKS = 10_000
 """Tasks that Ray Data is given; of more parts, several make a task."""
@@ -59,7 +61,7 @@ def on_ray(job: BulkJob, parts: Sequence[Part], workers: int | None, address: st
     Raises:
         UserError: there is no such cluster, it is too small, or it ended.
     """
-    with _cluster(address) as ray:
+    with _quiet(), _cluster(address) as ray:
         on_gpu = job.device.startswith("cuda") or (job.device == "auto" and ray.cluster_resources().get("GPU", 0) >= 1)
         there = ray.cluster_resources().get("GPU" if on_gpu else "CPU", 0)
         wanted = workers or max(1, int(there))
@@ -96,6 +98,18 @@ def check_cluster(address: str | None) -> None:
         raise UserError("--engine ray needs Ray: pip install 'cmpc[ray]'.") from None
     if address is not None:
         _check_answers(address)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps Ray from telling how it plans and what it may do about losses; its own files of logs say that."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with environment(RAY_BACKEND_LOG_LEVEL=os.environ.get("RAY_BACKEND_LOG_LEVEL", "fatal")):
+            yield
+    finally:
+        logging.disable(before)
 
 
 @contextmanager
