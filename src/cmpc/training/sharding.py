@@ -64,7 +64,7 @@ class ShardedStrategy(FSDPStrategy):
 
     def setup_module_and_optimizers(self, module: nn.Module, optimizers: list[Any], *rest: Any) -> Any:
         """As ``setup_module``; optimisers with a state keep their share of it."""
-        names = {parameter: name for name, parameter in module.named_parameters()}
+        names: dict[Tensor, str] = {parameter: name for name, parameter in module.named_parameters()}
         states = [_by_name(optimizer, names) for optimizer in optimizers]
         result = super().setup_module_and_optimizers(module, optimizers, *rest)
         for optimizer, state in zip(optimizers, states, strict=True):
