@@ -6,7 +6,7 @@ import logging
 import os
 import warnings
 from collections.abc import Mapping
-from typing import Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import torch
 from lightning_fabric import Fabric
@@ -18,6 +18,9 @@ from cmpc.models.network import ReferringNetwork
 from cmpc.training.optimizers import optimizer_tensors
 from cmpc.training.options import Precision
 from cmpc.training.precision import resolve_precision
+
+if TYPE_CHECKING:
+    from cmpc.training.sharding import ShardedStrategy
 
 
 def make_fabric(
@@ -120,7 +123,7 @@ def is_sharded(fabric: Fabric) -> bool:
 
 def whole_network(fabric: Fabric, model: ReferringNetwork) -> ReferringNetwork:
     """The network with all weights; only the first process may read them. All processes must call it."""
-    return cast(ReferringNetwork, fabric.strategy.whole_network(model.config)) if is_sharded(fabric) else model
+    return cast("ShardedStrategy", fabric.strategy).whole_network(model.config) if is_sharded(fabric) else model
 
 
 def whole_optimizer(
@@ -128,7 +131,7 @@ def whole_optimizer(
 ) -> dict[str, Tensor]:
     """What ``optimizer_tensors`` gives; only the first process may read it. All processes must call it."""
     if is_sharded(fabric):
-        return cast(dict[str, Tensor], fabric.strategy.whole_state(optimizer))
+        return cast("ShardedStrategy", fabric.strategy).whole_state(optimizer)
     return optimizer_tensors(optimizer, parameters)
 
 
