@@ -48,14 +48,15 @@ def main(options: Options) -> None:
         return
     with tempfile.TemporaryDirectory() as temporary:
         work = options.work or Path(temporary)
-        print("| rows | work | ms a row | peak memory, MB |\n| ---: | --- | ---: | ---: |")
+        print("| rows | work | ms a row | of a core, ms a row | peak memory, MB |\n| ---: | --- | ---: | ---: | ---: |")
         for rows in options.rows:
             folder = work / str(rows)
             make_set(folder, rows)
             make_model(folder / "model")
             for stage in STAGES:
-                seconds, memory = measured(command(stage, folder))
-                print(f"| {rows:,} | {stage} | {1000 * seconds / rows:.2f} | {memory / 1e6:,.0f} |", flush=True)
+                seconds, of_a_core, memory = measured(command(stage, folder))
+                times = f"{1000 * seconds / rows:.2f} | {1000 * of_a_core / rows:.2f}"
+                print(f"| {rows:,} | {stage} | {times} | {memory / 1e6:,.0f} |", flush=True)
 
 
 def make_set(folder: Path, rows: int) -> None:
@@ -134,8 +135,8 @@ def load(data: Path) -> None:
     print(f"{len(images) / (time.perf_counter() - start):,.0f} photos/s", file=sys.stderr)
 
 
-def measured(arguments: Sequence[str]) -> tuple[float, int]:
-    """Runs a command: seconds, and its highest memory in bytes."""
+def measured(arguments: Sequence[str]) -> tuple[float, float, int]:
+    """Runs a command: seconds, those that it had a core, and its highest memory in bytes."""
     start = time.perf_counter()
     process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
@@ -144,7 +145,7 @@ def measured(arguments: Sequence[str]) -> tuple[float, int]:
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise SystemExit(f"{' '.join(arguments)} failed:\n{said}")
-    return time.perf_counter() - start, usage.ru_maxrss * 1024
+    return time.perf_counter() - start, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ import numpy as np
 
 from cmpc.data.image_formats import MAX_BYTES
 from cmpc.errors import UserError
-from cmpc.file_systems import Place, RemotePath
+from cmpc.file_systems import Place, RemotePath, named
 from cmpc.reading import read_file
 
 T = TypeVar("T")
@@ -34,9 +34,10 @@ class PackedImages:
 
     def __init__(self, folder: Place) -> None:
         self.folder = folder
+        self._opened: dict[int, Any] = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"folder": self.folder}
+        return {"folder": self.folder, "_opened": {}}
 
     def read(self, image: str) -> bytes:
         """The encoded bytes of the image with this name (``ReferredObject.image``).
@@ -56,8 +57,12 @@ class PackedImages:
 
     def _read_part(self, folder: RemotePath, image: str) -> bytes:
         number, start, length = self._place(self._parts, image)
+        file = folder / f"images-{number:05d}.arrow"
         try:
-            return (folder / f"images-{number:05d}.arrow").read_part(start, length)
+            with named(file):
+                if number not in self._opened:  # opening asks for the size
+                    self._opened[number] = file.open()
+                return bytes(self._opened[number].read_at(length, start))
         except OSError as error:
             raise UserError(f"cannot read the image {image} from {error.filename}: {error.strerror}.") from None
 
