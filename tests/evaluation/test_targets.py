@@ -14,12 +14,15 @@ is asked for, and what the network answers:
 
 from __future__ import annotations
 
+import io
 import json
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from rich.console import Console
 
 from cmpc.cli import main
 from cmpc.data.masks import encode_mask
@@ -126,20 +129,20 @@ def test_rows_by_what_is_referred_to_give_the_measures_of_ref_zom(toy: PreparedD
     rows = {name: score for kind, name, score in evaluated(toy, "standard").table().rows() if kind == "targets"}
     assert [(name, score.expressions) for name, score in rows.items()] == [
         ("nothing", 3),
-        ("one or several", 3),
-        ("one object", 2),
-        ("several objects", 1),
+        ("something", 3),
+        ("one", 2),
+        ("several", 1),
     ]
-    assert rows["one or several"].overall_iou == pytest.approx(189 / 320)
-    assert rows["one or several"].mean_iou == pytest.approx(1.79 / 3)
+    assert rows["something"].overall_iou == pytest.approx(189 / 320)
+    assert rows["something"].mean_iou == pytest.approx(1.79 / 3)
     assert rows["nothing"].no_target_accuracy == pytest.approx(1 / 3)
     assert rows["nothing"].target_accuracy is None
-    assert rows["several objects"].overall_iou == 0.5
+    assert rows["several"].overall_iou == 0.5
 
 
 def test_reports_show_the_measures_of_their_protocol(toy: PreparedDataset) -> None:
     gres = Report(evaluated(toy, "gres"), "model", {}).to_markdown().splitlines()
-    assert "| | expressions | gIoU | cIoU | N-acc | T-acc | P@0.7 | P@0.8 | P@0.9 |" in gres
+    assert "| | expressions | gIoU | cIoU | N-acc | T-acc | Pr@0.7 | Pr@0.8 | Pr@0.9 |" in gres
     assert "| all | 6 | 55.00 | 37.84 | 66.67 | 66.67 | 33.33 | 33.33 | 0.00 |" in gres
     assert "| nothing | 3 | 66.67 | 0.00 | 66.67 |  |  |  |  |" in gres
     assert "| early | 3 | 43.33 | 43.75 |  | 66.67 | 33.33 | 33.33 | 0.00 |" in gres
@@ -150,8 +153,19 @@ def test_reports_show_the_measures_of_their_protocol(toy: PreparedDataset) -> No
     assert "| all | 6 | 45.11 | 46.50 | 33.33 | 100.00 | 50.00 | 33.33 | 33.33 | 33.33 | 16.67 |" in lines
     table = standard.to_json()["tables"]["without_crf"]
     assert table["all"]["absent"] == 3
-    assert table["targets"]["one or several"]["overall_iou"] == pytest.approx(189 / 320)
+    assert table["targets"]["something"]["overall_iou"] == pytest.approx(189 / 320)
     assert [line["targets"] for line in standard.expression_lines()] == [1, 2, 1, 0, 0, 0]
+
+
+@pytest.mark.parametrize("protocol", ["standard", "gres"])
+def test_no_number_is_cut_off_in_a_terminal_of_80_columns(toy: PreparedDataset, protocol: Protocol) -> None:
+    console = Console(width=80, file=io.StringIO())
+    for table in Report(evaluated(toy, protocol), "model", {}).terminal_tables():
+        console.print(table)
+    printed = console.file.getvalue()
+    assert not re.search(r"[\d.-]…", printed)
+    assert "N-acc" in printed
+    assert ("37.84" if protocol == "gres" else "45.11") in printed
 
 
 def test_data_in_which_all_is_one_object_are_reported_as_ever(toy: PreparedDataset) -> None:
@@ -175,7 +189,7 @@ def test_command_evaluates_by_grefcocos_rules(
     arguments = ["evaluate", "--data", str(toy.folder), "--split", "val", "--model", str(tiny_model_folder)]
     assert main([*arguments, "--protocol", "gres", "--out", str(tmp_path / "gres")]) == 0
     printed = capsys.readouterr().out
-    assert all(name in printed for name in ("gIoU", "cIoU", "N-acc", "T-acc", "P@0.7", "one or several"))
+    assert all(name in printed for name in ("gIoU", "cIoU", "N-acc", "T-acc", "Pr@0.7", "something"))
     assert "fewer than 50 pixels" in printed
     report = json.loads((tmp_path / "gres" / "report.json").read_text())
     score = report["tables"]["without_crf"]["all"]

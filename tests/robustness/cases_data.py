@@ -348,7 +348,7 @@ TWICE = [
         "an entry of another image than its annotation",
         _coco(lambda content: None, {"ann_id": 7, "image_id": 2, "expression": "dog"}),
         1,
-        "it is about image 2, but annotation 7 is of image 1",
+        "it is about image 2, but its annotation 7 is of image 1",
     ),
     Case(
         "ids",

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from cmpc.processes import is_first_of_run
 from cmpc.training.interruption import Interruption
@@ -22,6 +21,8 @@ from cmpc.training.recipe import train
 from networks import CONFIGURATIONS, SMALL
 
 STEPS = 20
+FEW_STEPS = 5
+"""Steps of runs that are shared, or trained otherwise."""
 STOPPED_AT = 3
 """Steps of runs that are stopped and continued."""
 SLOW = {"learning_rate": 1e-4}
@@ -40,9 +41,14 @@ def options_of(network: str) -> dict[str, Any]:
     }
 
 
-PARTS: dict[str, dict[str, Any]] = {name: {**options_of(name), "steps": STEPS} for name in CONFIGURATIONS}
+NETWORKS = (
+    *("small", "paper", "without entity perception", "without relation-aware reasoning", "without word-type gating"),
+    *("without exchange", "sum instead of ConvLSTM", "recurrent refinement network"),
+)
+PARTS: dict[str, dict[str, Any]] = {name: {**options_of(name), "steps": STEPS} for name in NETWORKS}
 """The networks with every part off in turn."""
 WAYS: dict[str, dict[str, Any]] = {
+    "selection": options_of("selection"),
     "ungated words without labels": {"model": CONFIGURATIONS["without word-type gating"], "word_types": "none"},
     "published recipe, backbone that trains": {"model": SMALL, "recipe": "paper"},
     "published recipe, last stages of the backbone": {**options_of("paper"), "tune_backbone": True},
@@ -54,7 +60,7 @@ SHARED: dict[str, dict[str, Any]] = {
     "shared small": {"model": SMALL},
     "shared paper": options_of("paper"),
     "shared last stages of the backbone": {**options_of("paper"), "tune_backbone": True},
-    "shared grounded": options_of("parts of the model for photos"),
+    "shared grounded": {**options_of("parts of the model for photos"), "steps": 3},
     "shared micro batches": {"model": SMALL, "batch_images": 4, "accumulate": 2},
     "shared ungated": {"model": CONFIGURATIONS["without word-type gating"], "word_types": "none"},
 }
@@ -70,7 +76,7 @@ def run(data: Path, out: Path, **options: Any) -> None:
         "batch_images": 2,
         "expressions_per_image": 4,
         "log_every": 1,
-        "steps": 8,
+        "steps": FEW_STEPS,
         "workers": 0,
         "precision": "32",
         "accelerator": "cpu",
@@ -89,23 +95,10 @@ def stopping_after(steps: int) -> Iterator[None]:
         yield
 
 
-@contextmanager
-def in_double_precision() -> Iterator[None]:
-    """Rounding is too small to grow in some steps of Adam, which makes much of small gradients."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(torch.Tensor, "float", torch.Tensor.double)
-        torch.set_default_dtype(torch.float64)
-        try:
-            yield
-        finally:
-            torch.set_default_dtype(torch.float32)
-
-
 def run_all(data: Path, out: Path, *, several: bool) -> None:
     """Makes all runs in folders of their names."""
-    with in_double_precision():
-        for name, options in {**PARTS, **WAYS}.items():
-            run(data, out / name, **options)
+    for name, options in {**PARTS, **WAYS}.items():
+        run(data, out / name, **options)
     for name, options in SHARED.items():
         run(data, out / name, **options, strategy="fsdp" if several else "auto", validate_every=1)
     for name, options in STOPPED.items():

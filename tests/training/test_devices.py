@@ -16,6 +16,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from cmpc.cli import main
 from cmpc.errors import UsageError
 from cmpc.models.config import preset
 from cmpc.training.options import TrainingOptions
@@ -51,6 +52,13 @@ def runs(odd_scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str
     return {"one": folder / "one", "two": folder / "two"}
 
 
+def assert_alike(one: list[list[float]], two: list[list[float]]) -> None:
+    """Rows of ``losses`` are equal up to rounding; in their IoU a pixel may fall on the other side."""
+    for (*expected, iou), (*row, their_iou) in zip(one, two, strict=True):
+        assert row == pytest.approx(expected, **ROUNDING)
+        assert their_iou == pytest.approx(iou, abs=2e-3)
+
+
 def validation(run: Path) -> list[list[float]]:
     """What each validation measured."""
     rows = [row.split(",") for row in (run / "validation.csv").read_text().splitlines()]
@@ -62,30 +70,31 @@ def validation(run: Path) -> list[list[float]]:
 def test_two_processes_give_the_losses_of_one(runs: dict[str, Path], name: str) -> None:
     """With the same images in a step: batch norms and means of the losses see both halves."""
     one, two = losses(runs["one"] / name), losses(runs["two"] / name)
-    assert len(one) == len(two) == alike.PARTS.get(name, {"steps": 8})["steps"]
-    for expected, row in zip(one, two, strict=True):
-        assert row == pytest.approx(expected, **ROUNDING)
+    assert len(one) == len(two) == (alike.STEPS if name in alike.PARTS else alike.FEW_STEPS)
+    assert_alike(one, two)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", alike.SHARED)
 def test_processes_that_share_the_weights_give_the_losses_of_one(runs: dict[str, Path], name: str) -> None:
-    one, two = losses(runs["one"] / name), losses(runs["two"] / name)
-    assert one[0] == pytest.approx(two[0], **ROUNDING)
-    for expected, row in zip(one, two, strict=True):
-        assert row == pytest.approx(expected, rel=2e-3, abs=2e-3)
+    assert_alike(losses(runs["one"] / name), losses(runs["two"] / name))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", alike.SHARED)
 def test_checkpoint_of_processes_that_share_the_weights_is_that_of_one(runs: dict[str, Path], name: str) -> None:
-    for file in ("last/model.safetensors", "last/training_state.safetensors", "best/model.safetensors"):
-        one, two = load_file(runs["one"] / name / file), load_file(runs["two"] / name / file)
-        sums = one.pop("sums/sums", None), two.pop("sums/sums", None)
-        assert sums == (None, None) or len(sums[1]) == 2
-        for tensor, values in one.items():
-            torch.testing.assert_close(two[tensor], values, rtol=2e-2, atol=2e-3, msg=lambda text, at=tensor: at + text)
-        assert not any(values.any() for tensor, values in two.items() if tensor not in one and "step/" not in tensor)
+    """Adam makes whole steps where a gradient is nothing but rounding, so that a few weights may differ."""
+    for file, may_differ in (("model", 0.005), ("training_state", 0.0)):
+        one, two = (load_file(runs[number] / name / "last" / f"{file}.safetensors") for number in ("one", "two"))
+        assert one.keys() == two.keys()
+        one.pop("sums/sums", None)
+        off = [
+            (two[tensor] - values).abs() > 1e-4 * values.abs().max() + 1e-6
+            for tensor, values in one.items()
+            if values.is_floating_point()
+        ]
+        assert torch.cat([values.flatten() for values in off]).float().mean() <= may_differ
+    assert (runs["two"] / name / "best" / "model.safetensors").exists()
 
 
 @pytest.mark.slow
@@ -111,28 +120,23 @@ def test_stopped_run_continues_bit_for_bit(runs: dict[str, Path], name: str, pro
 @pytest.mark.parametrize("name", alike.STOPPED)
 def test_run_of_two_processes_is_continued_by_one(runs: dict[str, Path], odd_scenes: Path, name: str) -> None:
     alike.run(odd_scenes, runs["two"] / f"copy of {name}", **alike.STOPPED[name], resume=True)
-    continued, never = losses(runs["two"] / f"copy of {name}"), losses(runs["one"] / f"never {name}")
-    for expected, row in zip(never, continued, strict=True):
-        assert row == pytest.approx(expected, rel=1e-3, abs=1e-3)
+    assert_alike(losses(runs["one"] / f"never {name}"), losses(runs["two"] / f"copy of {name}"))
 
 
 @pytest.mark.slow
-def test_two_nodes_train_as_one(scenes: Path, tmp_path: Path) -> None:
+def test_two_nodes_train_as_one(scenes: Path, tmp_path: Path, tiny_network: None) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         place = f"127.0.0.1:{probe.getsockname()[1]}"
     launcher = ("-m", "torch.distributed.run", "--nnodes", "2", "--nproc-per-node", "1", "--rdzv-backend", "c10d")
     launcher += ("--rdzv-endpoint", place, "--rdzv-id", "two-nodes", "-m")
-    arguments = ("--data", scenes, *QUICK_RUN, "--steps", "3", "--workers", "0")
+    arguments = ["--data", str(scenes), *QUICK_RUN, "--steps", "3", "--workers", "0", "--learning-rate", "1e-4"]
     nodes = [train_process([*arguments, "--out", tmp_path / "two"], launcher=launcher) for _ in range(2)]
     for node in nodes:
         output, _ = node.communicate(timeout=120)
         assert node.returncode == 0, output
-    alone = train_process([*arguments, "--out", tmp_path / "one"])
-    assert alone.wait() == 0
-    one, two = losses(tmp_path / "one"), losses(tmp_path / "two")
-    assert len(two) == 3
-    assert two[0] == pytest.approx(one[0], **ROUNDING)
+    assert main(["train", *arguments, "--out", str(tmp_path / "one")]) == 0
+    assert_alike(losses(tmp_path / "one"), losses(tmp_path / "two"))
 
 
 def process_of_rank(rank: int, agent: subprocess.Popen[str]) -> int:
@@ -238,6 +242,4 @@ def test_micro_batches_decide_where_batch_norms_learn(odd_scenes: Path, tmp_path
     with alike.stopping_after(2):
         alike.run(odd_scenes, tmp_path / "paper", **paper, accumulate=2)
     alike.run(odd_scenes, tmp_path / "paper", **paper, accumulate=4, resume=True)
-    whole, parts = losses(tmp_path / "whole"), losses(tmp_path / "paper")
-    for expected, row in zip(whole, parts, strict=True):
-        assert row == pytest.approx(expected, rel=1e-4, abs=1e-5)
+    assert_alike(losses(tmp_path / "whole"), losses(tmp_path / "paper"))

@@ -18,7 +18,7 @@ SMALLEST_SHARE = 0.02
 
 
 @dataclass(frozen=True)
-class Instance:
+class PredictedInstance:
     """A part of a mask that hangs together."""
 
     inside: NDArray[np.bool_]
@@ -68,7 +68,7 @@ class Instance:
 
 def find_instances(
     mask: NDArray[np.bool_], box: tuple[int, int, int, int], probability: NDArray[np.float32]
-) -> tuple[Instance, ...]:
+) -> tuple[PredictedInstance, ...]:
     """The parts of a mask, the largest first; pixels that touch at a corner hang together.
 
     Args:
@@ -89,5 +89,5 @@ def find_instances(
         part = (slice(y, y + part_height), slice(x, x + part_width))
         here = labels[part] == label
         score = float(probability[part].mean(where=here, dtype=np.float64))
-        found.append(Instance(here, (left + x, top + y, part_width, part_height), mask.shape, score))
+        found.append(PredictedInstance(here, (left + x, top + y, part_width, part_height), mask.shape, score))
     return tuple(found)

@@ -13,7 +13,7 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 
 from cmpc.answers.cutout import crop, cut_out
-from cmpc.answers.instances import Instance, find_instances
+from cmpc.answers.instances import PredictedInstance, find_instances
 from cmpc.answers.outlines import has_holes, outlines
 from cmpc.answers.overlay import overlay, with_legend
 from cmpc.arguments import ImageSource, to_pixels
@@ -111,7 +111,7 @@ class Prediction:
         return mask
 
     @cached_property
-    def instances(self) -> tuple[Instance, ...]:
+    def instances(self) -> tuple[PredictedInstance, ...]:
         """The parts of the mask that hang together, the largest first: of "the two sheep" two, where they are apart.
 
         Specks, smaller than a share ``SMALLEST_SHARE`` of the mask, are none of them.

@@ -18,10 +18,10 @@ THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.9)
 WORD_BINS = ("1-2", "3", "4-5", "6-7", "8+")
 """Lengths of expressions by which results are broken down."""
 
-TARGETS = ("nothing", "one object", "several objects")
-"""What expressions refer to, by which results are broken down."""
-ONE_OR_MORE = "one or several"
-"""Name of the row of all expressions that refer to something, where they are of both kinds."""
+TARGETS = ("nothing", "one", "several")
+"""The objects that expressions refer to, by which results are broken down."""
+SOMETHING = "something"
+"""Name of the row of all expressions that refer to one object or to several."""
 
 _IOU_UNIT = 64  # an IoU is summed in steps of 2**-64, so that the mean does not depend on the order
 
@@ -246,7 +246,7 @@ class ScoreTable:
         targets = [(name, self.by_targets[name]) for name in TARGETS if name in self.by_targets]
         something = Score.total(score for name, score in targets if name != TARGETS[0])
         if 0 < something.expressions < self.all.expressions and len(targets) > 2:
-            targets.insert(1, (ONE_OR_MORE, something))
+            targets.insert(1, (SOMETHING, something))
         if set(self.by_targets) <= {TARGETS[1]}:
             targets = []
         return [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,13 @@ EXPRESSIONS_FILE = "expressions.jsonl"
 
 _JSON_NAMES = {"targets": "targets", "words": "words", "group": "groups"}
 """Kind of row -> what JSON calls its table."""
-_GRES_THRESHOLDS = (0.7, 0.8, 0.9)
+_EXPRESSIONS = "expressions"
+_MOST_COLUMNS = 8
+"""Measures for which a terminal of 80 columns has room beside each other."""
+_BESIDE = ("N-acc", "T-acc")
+"""Those that go into a table of their own where there are more."""
+_TARGET_PRECISION = {f"Pr@{threshold}": threshold for threshold in (0.7, 0.8, 0.9)}
+"""gRefCOCO's names of precision, which it takes of expressions that refer to something -> threshold."""
 
 
 @dataclass(frozen=True)
@@ -55,10 +61,15 @@ class Report:
 
     def terminal_tables(self) -> list[Table]:
         """The tables for ``rich``, rates in percent."""
-        return [
-            _terminal_table(f"{self.title}{self._suffix(name)}", table, self.evaluation.protocol)
-            for name, table in self.tables.items()
-        ]
+        shown = []
+        for name, table in self.tables.items():
+            columns = _columns(table, self.evaluation.protocol)
+            beside = [one for one in columns if one in _BESIDE] if len(columns) > _MOST_COLUMNS else []
+            title = f"{self.title}{self._suffix(name)}"
+            shown.append(_terminal_table(title, table, [one for one in columns if one not in beside]))
+            if beside:
+                shown.append(_terminal_table("", table, [_EXPRESSIONS, *beside]))
+        return shown
 
     def to_json(self) -> dict[str, Any]:
         """All numbers as plain JSON values; rates are 0..1."""
@@ -82,10 +93,10 @@ class Report:
         lines = [f"# {self.title}", "", f"Protocol `{protocol}`: {DESCRIPTIONS[protocol]}. Rates in percent."]
         for name, table in self.tables.items():
             lines += ["", f"## Masks{self._suffix(name)}" if self.evaluation.with_crf else "## Masks", ""]
-            headings = _headings(table, protocol)
-            lines += [f"| | {' | '.join(headings)} |", f"| --- |{' ---: |' * len(headings)}"]
+            columns = _columns(table, protocol)
+            lines += [f"| | {' | '.join(columns)} |", f"| --- |{' ---: |' * len(columns)}"]
             for kind, row, score in table.rows():
-                cells = _cells(score, table, protocol)
+                cells = [_MEASURES[column](score) for column in columns]
                 lines.append(f"| {_row_name(kind, row).replace('|', '/')} | {' | '.join(cells)} |")
         return "\n".join(lines) + "\n"
 
@@ -123,16 +134,16 @@ class Report:
         return ", with DenseCRF" if table == "with_crf" else ", without DenseCRF"
 
 
-def _terminal_table(title: str, table: ScoreTable, protocol: Protocol) -> Table:
+def _terminal_table(title: str, table: ScoreTable, columns: Sequence[str]) -> Table:
     result = Table(title=escape(title), title_justify="left", title_style="bold", box=SIMPLE, padding=(0, 1, 0, 0))
-    result.add_column("", no_wrap=True)
-    for heading in _headings(table, protocol):
+    result.add_column("")
+    for heading in columns:
         result.add_column(heading.replace(" ", "\n"), justify="right", no_wrap=True, vertical="bottom")
     previous = "all"
     for kind, name, score in table.rows():
         if kind != previous:
             result.add_section()
-        result.add_row(escape(_row_name(kind, name)), *_cells(score, table, protocol))
+        result.add_row(escape(_row_name(kind, name)), *(_MEASURES[column](score) for column in columns))
         previous = kind
     return result
 
@@ -141,25 +152,39 @@ def _row_name(kind: str, name: str) -> str:
     return f"{name} words" if kind == "words" else name
 
 
-def _headings(table: ScoreTable, protocol: Protocol) -> list[str]:
+def _columns(table: ScoreTable, protocol: Protocol) -> list[str]:
+    """Names of the measures, of ``_MEASURES``, that are shown."""
     if protocol == "gres":
-        return ["expressions", "gIoU", "cIoU", "N-acc", "T-acc", *(f"P@{threshold}" for threshold in _GRES_THRESHOLDS)]
-    accuracies = ["N-acc", "T-acc"] if table.all.absent else []
-    return ["expressions", "overall IoU", "mean IoU", *accuracies, *(f"P@{threshold}" for threshold in THRESHOLDS)]
+        return [_EXPRESSIONS, "gIoU", "cIoU", "N-acc", "T-acc", *_TARGET_PRECISION]
+    told = _BESIDE if table.all.absent else ()
+    return [_EXPRESSIONS, "overall IoU", "mean IoU", *told, *(f"P@{threshold}" for threshold in THRESHOLDS)]
 
 
-def _cells(score: Score, table: ScoreTable, protocol: Protocol) -> list[str]:
-    """The numbers of a row; empty where a measure has no expression to be taken of."""
-    accuracies = [score.no_target_accuracy, score.target_accuracy]
-    rates: list[float | None]
-    if protocol == "gres":
-        has_targets = score.expressions > score.absent
-        found = [score.target_precision[threshold] if has_targets else None for threshold in _GRES_THRESHOLDS]
-        rates = [score.mean_iou, score.overall_iou, *accuracies, *found]
-    else:
-        told = accuracies if table.all.absent else []
-        rates = [score.overall_iou, score.mean_iou, *told, *score.precision.values()]
-    return [f"{score.expressions:,}", *("" if rate is None else f"{100 * rate:.2f}" for rate in rates)]
+def _percent(rate: float | None) -> str:
+    """Empty where there is no expression of which the measure could be taken."""
+    return "" if rate is None else f"{100 * rate:.2f}"
+
+
+def _precision(threshold: float) -> Callable[[Score], str]:
+    return lambda score: _percent(score.precision[threshold])
+
+
+def _target_precision(threshold: float) -> Callable[[Score], str]:
+    return lambda score: _percent(score.target_precision[threshold] if score.expressions > score.absent else None)
+
+
+_MEASURES: dict[str, Callable[[Score], str]] = {
+    _EXPRESSIONS: lambda score: f"{score.expressions:,}",
+    "overall IoU": lambda score: _percent(score.overall_iou),
+    "cIoU": lambda score: _percent(score.overall_iou),
+    "mean IoU": lambda score: _percent(score.mean_iou),
+    "gIoU": lambda score: _percent(score.mean_iou),
+    "N-acc": lambda score: _percent(score.no_target_accuracy),
+    "T-acc": lambda score: _percent(score.target_accuracy),
+    **{f"P@{threshold}": _precision(threshold) for threshold in THRESHOLDS},
+    **{name: _target_precision(threshold) for name, threshold in _TARGET_PRECISION.items()},
+}
+"""Name of a measure -> what stands in a row."""
 
 
 def _json_table(table: ScoreTable) -> dict[str, Any]:

@@ -5,17 +5,22 @@ from __future__ import annotations
 import logging
 import os
 import warnings
-from typing import Any, Literal, cast
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import torch
 from lightning_fabric import Fabric
-from lightning_fabric.strategies import DDPStrategy
-from torch import Tensor
+from lightning_fabric.strategies import DDPStrategy, FSDPStrategy
+from torch import Tensor, nn
 
 from cmpc.errors import UsageError
+from cmpc.models.network import ReferringNetwork
+from cmpc.training.optimizers import optimizer_tensors
 from cmpc.training.options import Precision
 from cmpc.training.precision import resolve_precision
-from cmpc.training.sharding import ShardedPrecision, ShardedStrategy
+
+if TYPE_CHECKING:
+    from cmpc.training.sharding import ShardedStrategy
 
 
 def make_fabric(
@@ -62,6 +67,8 @@ def make_fabric(
     mixed: Literal["bf16-mixed", "32-true"] = "bf16-mixed" if resolved == "bf16" else "32-true"
     chosen: dict[str, Any] = {"strategy": "auto", "precision": mixed}
     if strategy == "fsdp" and count > 1:
+        from cmpc.training.sharding import ShardedPrecision, ShardedStrategy  # takes a second
+
         chosen = {"strategy": ShardedStrategy(), "plugins": [ShardedPrecision(mixed, accelerator)]}
     elif strategy == "ddp" or count > 1:
         chosen["strategy"] = DDPStrategy(find_unused_parameters=not all_train, broadcast_buffers=False)
@@ -107,6 +114,25 @@ def use_deterministic_algorithms() -> None:
     torch.use_deterministic_algorithms(True, warn_only=True)
     # Filling costs time, and nothing is read before it is written.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+
+
+def is_sharded(fabric: Fabric) -> bool:
+    """Whether each device has a share of the weights alone."""
+    return isinstance(fabric.strategy, FSDPStrategy)
+
+
+def whole_network(fabric: Fabric, model: ReferringNetwork) -> ReferringNetwork:
+    """The network with all weights; only the first process may read them. All processes must call it."""
+    return cast("ShardedStrategy", fabric.strategy).whole_network(model.config) if is_sharded(fabric) else model
+
+
+def whole_optimizer(
+    fabric: Fabric, optimizer: torch.optim.Optimizer, parameters: Mapping[str, nn.Parameter]
+) -> dict[str, Tensor]:
+    """What ``optimizer_tensors`` gives; only the first process may read it. All processes must call it."""
+    if is_sharded(fabric):
+        return cast("ShardedStrategy", fabric.strategy).whole_state(optimizer)
+    return optimizer_tensors(optimizer, parameters)
 
 
 def over_devices(fabric: Fabric, values: Tensor, operation: Literal["sum", "max"] = "sum") -> Tensor:

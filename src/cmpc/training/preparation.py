@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import torch
 from lightning_fabric import Fabric
@@ -21,10 +21,11 @@ from cmpc.errors import UsageError
 from cmpc.models.build import build_network
 from cmpc.models.config import CMPCConfig, GroundedConfig, ModelConfig, preset
 from cmpc.models.network import ReferringNetwork
+from cmpc.models.paper.word_types import LanguageEncoder
 from cmpc.processes import naming_lost_processes
 from cmpc.training.checkpoints import RunFolder
 from cmpc.training.compilation import check_compiler, compile_parts
-from cmpc.training.fabric import make_fabric, use_deterministic_algorithms
+from cmpc.training.fabric import is_sharded, make_fabric, use_deterministic_algorithms
 from cmpc.training.inputs import VALIDATION_SPLITS, Inputs, load_initial_weights, read_inputs
 from cmpc.training.loading import loading, make_loader
 from cmpc.training.losses import Loss, ModernLoss, PaperLoss
@@ -35,7 +36,6 @@ from cmpc.training.progress import Meters
 from cmpc.training.run import Run
 from cmpc.training.run_settings import check_same_run, run_settings, says_splitting
 from cmpc.training.schedule import PolynomialDecay, Schedule, WarmupCosine
-from cmpc.training.sharding import is_sharded
 from cmpc.training.synchronised_norm import learns_statistics, synchronise_batch_norms
 from cmpc.training.validation import ValidationScores, validate
 
@@ -146,6 +146,11 @@ def _network(options: TrainingOptions, inputs: Inputs) -> ReferringNetwork:
         with torch.no_grad():
             model.language.embedding.weight.copy_(torch.from_numpy(inputs.embeddings))
     freeze_backbone(model, tune=options.tune_backbone, freeze=options.freeze_backbone)
+    network = inputs.config.network
+    if options.recipe == "modern" and isinstance(network, CMPCConfig):
+        language = cast(LanguageEncoder, model.language)
+        for layer in (language.word_type_hidden, language.word_type):  # which nothing may reach, nor decay
+            layer.requires_grad_(network.word_type_gating or network.word_type_supervision)
     return model
 
 

@@ -17,11 +17,10 @@ from torch import Tensor
 from cmpc.data.vocabulary import Vocabulary
 from cmpc.models.network import ReferringNetwork
 from cmpc.training.checkpoints import RunFolder, TrainingState, named_parameters
-from cmpc.training.fabric import over_devices
+from cmpc.training.fabric import is_sharded, over_devices, whole_network, whole_optimizer
 from cmpc.training.optimizers import set_learning_rate
 from cmpc.training.progress import Meters, not_finite
 from cmpc.training.schedule import Schedule
-from cmpc.training.sharding import is_sharded, whole_network, whole_optimizer
 from cmpc.training.validation import ValidationScores
 
 

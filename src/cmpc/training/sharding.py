@@ -7,7 +7,6 @@ from contextlib import AbstractContextManager
 from typing import Any, Literal
 
 import torch
-from lightning_fabric import Fabric
 from lightning_fabric.plugins.precision.fsdp import FSDPPrecision
 from lightning_fabric.strategies import FSDPStrategy
 from torch import Tensor, nn
@@ -20,9 +19,9 @@ from torch.distributed.fsdp import (
 from torch.distributed.fsdp.wrap import CustomPolicy
 
 from cmpc.model_weights import empty_network
+from cmpc.models.config import ModelConfig
 from cmpc.models.network import ReferringNetwork
 from cmpc.training.objective import Objective
-from cmpc.training.optimizers import optimizer_tensors
 
 _OF_FSDP = "_fsdp_wrapped_module."
 """What FSDP puts into the names of tensors."""
@@ -74,11 +73,42 @@ class ShardedStrategy(FSDPStrategy):
                 optimizer.load_state_dict(share)
         return result
 
-    def whole_weights(self) -> dict[str, Tensor]:
-        """All weights and buffers of the network by name, on the CPU, in the first process; elsewhere none.
+    def whole_network(self, config: ModelConfig) -> ReferringNetwork:
+        """The network with all weights, on the CPU, in the first process; elsewhere one without.
+
+        All processes must call it.
+
+        Args:
+            config: of the network.
+        """
+        weights, network = self._whole_weights(), empty_network(config)
+        if weights:
+            network.load_state_dict({name: weights[name] for name in network.state_dict()}, assign=True)
+        return network
+
+    def whole_state(self, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+        """What ``optimizer_tensors`` gives of an optimiser that is not shared, in the first process; elsewhere nothing.
 
         All processes must call it.
         """
+        shares = optimizer.state_dict()
+        whole: dict[str, Tensor] = {}
+        # One kind of value after the other: on a processor PyTorch gathers all kinds into the same memory.
+        for key in sorted({key for state in shares["state"].values() for key in state}):
+            of_key = {number: {key: state[key]} for number, state in shares["state"].items()}
+            with FullyShardedDataParallel.state_dict_type(
+                self.root,
+                StateDictType.FULL_STATE_DICT,
+                FullStateDictConfig(),
+                FullOptimStateDictConfig(rank0_only=True),
+            ):
+                found = FullyShardedDataParallel.optim_state_dict(self.root, optimizer, {**shares, "state": of_key})
+            for name, state in found.get("state", {}).items():
+                whole[f"{key}/{name.removeprefix(_OF_MODEL)}"] = state[key].detach().cpu().clone()
+        return whole
+
+    def _whole_weights(self) -> dict[str, Tensor]:
+        """All weights and buffers of the network by name, on the CPU, in the first process; elsewhere none."""
         on_gpu = self.root_device.type != "cpu"  # what lies on the CPU already would be freed too early
         with FullyShardedDataParallel.summon_full_params(
             self.root, writeback=False, rank0_only=True, offload_to_cpu=on_gpu
@@ -91,21 +121,6 @@ class ShardedStrategy(FSDPStrategy):
                 for name, value in tensors
             }
 
-    def whole_state(self, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-        """What ``optimizer_tensors`` gives of an optimiser that is not shared, in the first process; elsewhere none.
-
-        All processes must call it.
-        """
-        with FullyShardedDataParallel.state_dict_type(
-            self.root, StateDictType.FULL_STATE_DICT, FullStateDictConfig(), FullOptimStateDictConfig(rank0_only=True)
-        ):
-            found = FullyShardedDataParallel.optim_state_dict(self.root, optimizer)
-        return {
-            f"{key}/{name.removeprefix(_OF_MODEL)}": value.detach().cpu().contiguous()
-            for name, state in found.get("state", {}).items()
-            for key, value in state.items()
-        }
-
 
 def separate_parts(objective: Objective) -> list[nn.Module]:
     """The parts that are whole on a device only while they compute: blocks of the backbone, and what reads words.
@@ -115,31 +130,6 @@ def separate_parts(objective: Objective) -> list[nn.Module]:
     needed_later = set(objective.regularised)
     parts = [*_blocks(objective.model.backbone), objective.model.language]
     return [part for part in parts if needed_later.isdisjoint(part.modules())]
-
-
-def is_sharded(fabric: Fabric) -> bool:
-    """Whether each device has a share of the weights alone."""
-    return isinstance(fabric.strategy, ShardedStrategy)
-
-
-def whole_network(fabric: Fabric, model: ReferringNetwork) -> ReferringNetwork:
-    """The network with all weights; only the first process may read them. All processes must call it."""
-    if not isinstance(fabric.strategy, ShardedStrategy):
-        return model
-    weights = fabric.strategy.whole_weights()
-    network = empty_network(model.config)
-    if fabric.is_global_zero:
-        network.load_state_dict({name: weights[name] for name in network.state_dict()}, assign=True)
-    return network
-
-
-def whole_optimizer(
-    fabric: Fabric, optimizer: torch.optim.Optimizer, parameters: dict[str, nn.Parameter]
-) -> dict[str, Tensor]:
-    """What ``optimizer_tensors`` gives; only the first process may read it. All processes must call it."""
-    if isinstance(fabric.strategy, ShardedStrategy):
-        return fabric.strategy.whole_state(optimizer)
-    return optimizer_tensors(optimizer, parameters)
 
 
 def _blocks(module: nn.Module) -> Iterator[nn.Module]:

@@ -12,7 +12,7 @@ from cmpc.answers.formats.results_format import AnsweredPhoto
 from cmpc.answers.results import write_cutouts, write_results
 from cmpc.errors import UserError
 from cmpc.files import atomic_file
-from cmpc.web.service import Answer
+from cmpc.web.service import PageAnswer
 from cmpc.web.visitor_files import VisitorFiles
 
 DownloadName = Literal["masks", "cutouts", "coco", "labelme"]
@@ -33,7 +33,7 @@ class Downloads:
         self._folder = files.folder / "results"
         self._folder.mkdir()
 
-    def write(self, photo: Path, answer: Answer) -> tuple[list[Path], list[dict[str, Any]]]:
+    def write(self, photo: Path, answer: PageAnswer) -> tuple[list[Path], list[dict[str, Any]]]:
         """Writes a mask PNG for each expression, the photo with all masks and a legend, and everything as JSON.
 
         Args:
@@ -48,7 +48,7 @@ class Downloads:
         files = sorted(folder.iterdir(), key=lambda file: (not file.name.endswith(".mask.png"), file.name))
         return files, results
 
-    def write_as(self, name: DownloadName, photo: Path, answer: Answer) -> list[Path]:
+    def write_as(self, name: DownloadName, photo: Path, answer: PageAnswer) -> list[Path]:
         """Writes an answer in one of the forms of ``DOWNLOADS``.
 
         Args:
@@ -74,7 +74,7 @@ class Downloads:
             raise UserError(f"cannot write the files of this answer: {error.strerror or error}.") from None
         raise UserError(f"there are no such files: choose {', '.join(DOWNLOADS[:-1])} or {DOWNLOADS[-1]}.")
 
-    def _write_cutouts(self, photo: Path, answer: Answer) -> list[Path]:
+    def _write_cutouts(self, photo: Path, answer: PageAnswer) -> list[Path]:
         boxes = [prediction.box for prediction in answer.predictions if prediction.box is not None]
         # as many bytes as their pixels have: PNG halves them, and the zip file holds them once more
         folder = self._new_folder(sum(4 * width * height for _, _, width, height in boxes))
@@ -88,7 +88,7 @@ class Downloads:
                 archive.write(cutout, cutout.name)
         return [*cutouts, together]
 
-    def _write_format(self, name: Literal["coco", "labelme"], photo: Path, answer: Answer) -> list[Path]:
+    def _write_format(self, name: Literal["coco", "labelme"], photo: Path, answer: PageAnswer) -> list[Path]:
         folder = self._new_folder(answer.pixels.nbytes)
         expressions = list(dict.fromkeys(prediction.expression for prediction in answer.predictions))
         written = results_format(name, folder, expressions)

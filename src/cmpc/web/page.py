@@ -18,7 +18,7 @@ from cmpc.web import api, texts
 from cmpc.web.downloads import DownloadName, Downloads
 from cmpc.web.examples import Example
 from cmpc.web.photo_input import photo_input
-from cmpc.web.service import Answer, Service
+from cmpc.web.service import PageAnswer, Service
 from cmpc.web.stages import STAGE_NAMES
 from cmpc.web.uploads import UploadsOnly
 from cmpc.web.visitor_files import KEPT_SECONDS
@@ -363,10 +363,10 @@ class _Page:
         pictures = [gr.Image(stage.picture, alt_text=texts.capitalised(stage.description)) for stage in stages]
         return texts.note(f"How the model reads “{chosen}”, stage by stage."), *pictures
 
-    def _answer(self, asked: Asked, threshold: float, refine: RefineName) -> Answer:
+    def _answer(self, asked: Asked, threshold: float, refine: RefineName) -> PageAnswer:
         return self.service.segment(asked.photo, "\n".join(asked.expressions), threshold, asked.model, refine)
 
-    def _show(self, answer: Answer) -> tuple[Any, ...]:
+    def _show(self, answer: PageAnswer) -> tuple[Any, ...]:
         """Message, picture and legend of an answer."""
         with self.service.drawing:
             picture = gr.Image(answer.picture, alt_text=texts.picture_in_words(answer.predictions))

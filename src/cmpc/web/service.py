@@ -43,7 +43,7 @@ class Photo:
 
 
 @dataclass(frozen=True)
-class Answer:
+class PageAnswer:
     """The masks of some expressions about one photo."""
 
     pixels: NDArray[np.uint8]
@@ -134,7 +134,7 @@ class Service:
         threshold: float = 0.5,
         model: str | None = None,
         refine: RefineName = "none",
-    ) -> Answer:
+    ) -> PageAnswer:
         """The masks of expressions about a photo.
 
         Args:
@@ -160,7 +160,7 @@ class Service:
         if refine != "none":
             with self._line.turn(deadline):
                 predictions = [prediction.refined(answer.pixels, refine) for prediction in predictions]
-        return Answer(answer.pixels, predictions)
+        return PageAnswer(answer.pixels, predictions)
 
     def explain(
         self, file: Path, expression: str, threshold: float = 0.5, model: str | None = None
@@ -198,7 +198,7 @@ class Service:
             finally:
                 give_back_unused_memory()
 
-    def _compute(self, photo: Photo, expressions: list[str], name: str, deadline: Deadline) -> Answer:
+    def _compute(self, photo: Photo, expressions: list[str], name: str, deadline: Deadline) -> PageAnswer:
         segmenter = self.models.load(name)
         keys = {expression: ("answer", photo.key, name, expression) for expression in expressions}
         known: dict[str, Prediction] = {}
@@ -214,16 +214,16 @@ class Service:
                 known[prediction.expression] = prediction
                 self._memory.put(keys[prediction.expression], prediction, bytes_of(prediction))
         deadline.check()
-        return Answer(photo.pixels, [known[expression] for expression in expressions])
+        return PageAnswer(photo.pixels, [known[expression] for expression in expressions])
 
-    def _remembered(self, data: bytes, expressions: list[str], name: str) -> Answer | None:
+    def _remembered(self, data: bytes, expressions: list[str], name: str) -> PageAnswer | None:
         """The whole answer from memory, or None."""
         key = _digest(data)
         photo: Photo | None = self._memory.get(("photo", key))
         predictions = [self._memory.get(("answer", key, name, expression)) for expression in expressions]
         if photo is None or any(prediction is None for prediction in predictions):
             return None
-        return Answer(photo.pixels, [prediction for prediction in predictions if prediction is not None])
+        return PageAnswer(photo.pixels, [prediction for prediction in predictions if prediction is not None])
 
     def _seen(self, photo: Photo, name: str, segmenter: Segmenter) -> EncodedImage:
         key = ("seen", photo.key, name)

@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image
 
 from cmpc.answers.formats.results_format import AnsweredPhoto, things, write_json
-from cmpc.answers.instances import Instance
+from cmpc.answers.instances import PredictedInstance
 from cmpc.answers.prediction import Prediction
 
 
@@ -57,7 +57,7 @@ class LabelmeFormat:
         """Nothing is about all photos."""
 
 
-def _shapes(expression: str, thing: Prediction | Instance, group: int) -> list[dict[str, Any]]:
+def _shapes(expression: str, thing: Prediction | PredictedInstance, group: int) -> list[dict[str, Any]]:
     about = {"label": expression, "group_id": group, "description": f"score {thing.score:.2f}", "flags": {}}
     if thing.box is not None and thing.has_holes:
         x, y, width, height = thing.box

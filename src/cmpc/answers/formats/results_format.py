@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from cmpc.answers.instances import Instance
+from cmpc.answers.instances import PredictedInstance
 from cmpc.answers.prediction import Prediction
 from cmpc.files import atomic_file
 
@@ -69,7 +69,9 @@ class ResultsFormat(Protocol):
         ...
 
 
-def things(predictions: Sequence[Prediction], instances: bool) -> Iterator[tuple[Prediction, Prediction | Instance]]:
+def things(
+    predictions: Sequence[Prediction], instances: bool
+) -> Iterator[tuple[Prediction, Prediction | PredictedInstance]]:
     """What becomes an object of a file: each prediction, or each of its instances, with the prediction."""
     for prediction in predictions:
         yield from ((prediction, thing) for thing in (prediction.instances if instances else [prediction]))
