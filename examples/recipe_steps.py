@@ -51,7 +51,7 @@ def scores_of(report: dict[str, Any]) -> dict[str, dict[str, float]]:
             "mean IoU": score["mean_iou"],
             "precision@0.5": score["precision"]["0.5"],
         }
-        for name, score in {"all": table["all"], **table["groups"]}.items()
+        for name, score in {"all": table["all"], **table["groups"], **table.get("targets", {})}.items()
     }
 
 
