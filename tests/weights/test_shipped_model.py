@@ -105,8 +105,17 @@ def test_the_model_for_photos_finds_what_people_mean() -> None:
 
 def test_words_that_nobody_said_in_training_mean_what_their_likes_do() -> None:
     segmenter = cmpc.load("photos")
-    kitten, cat = segmenter.predict(["the kitten on the left", "the cat on the left"], image=PHOTOS / "cats.jpg")
-    assert overlap(kitten.mask, cat.mask).iou > 0.5
+    for photo, new, known in (("dog.jpg", "the puppy", "the dog"), ("elephant.jpg", "the gentleman", "the man")):
+        one, other = segmenter.predict([new, known], image=PHOTOS / photo)
+        assert overlap(one.mask, other.mask).iou > 0.5, new
+
+
+def test_it_says_that_nothing_fits_where_nothing_is_like_what_is_meant() -> None:
+    dinosaur, dog = cmpc.load("photos").predict(["the purple dinosaur", "the dog"], image=PHOTOS / "dog.jpg")
+    assert dinosaur.present is not None
+    assert dinosaur.is_absent
+    assert not dinosaur.mask.any()
+    assert not dog.is_absent
 
 
 def test_segment_and_explain_take_the_one_for_photos_when_no_model_is_given(

@@ -117,6 +117,11 @@ def prepare(options: TrainingOptions) -> Run:
 
 def _devices(options: TrainingOptions, plan: Plan, config: ModelConfig) -> tuple[Fabric, str]:
     """Devices and precision; nothing is started yet."""
+    if options.recipe == "paper" and config.network.presence_channels:
+        raise UsageError(
+            "--recipe paper does not teach a network to tell whether anything fits: leave out "
+            "--network.presence-channels, or take --recipe modern."
+        )
     # Without word-type gating nothing reaches the classifier of word types.
     all_train = not isinstance(config.network, CMPCConfig) or config.network.word_type_gating
     fabric, precision = make_fabric(
