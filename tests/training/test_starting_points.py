@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -49,6 +50,30 @@ def test_training_begins_from_a_whole_model(first_model: Path, scenes: Path, tmp
     assert config.image.size == 96
     assert (second / "vocabulary.txt").read_text() == (first_model / "vocabulary.txt").read_text()
     assert 0 < distance(weights_of(second), weights_of(first_model)) < 1e-6
+
+
+def test_a_model_learns_to_tell_whether_anything_fits(
+    first_model: Path, scenes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    added = ("--initial-model", first_model, "--network.presence-channels", "6")
+    assert train(scenes, tmp_path / "second", *added, "--learning-rate", "1e-7") == 0
+    second = tmp_path / "second" / "last"
+    before, after = weights_of(first_model), weights_of(second)
+    assert distance(before, after) < 1e-6  # all else goes on from where it was
+    assert {name.partition(".")[0] for name in set(after) - set(before)} == {"presence"}
+    [prediction] = cmpc.load(second).predict(["red"], image=np.zeros((64, 64, 3), np.uint8))
+    assert prediction.present is not None
+    capsys.readouterr()
+    assert train(scenes, tmp_path / "third", *added, "--recipe", "paper") == 2
+    assert "--recipe paper does not teach a network to tell whether anything fits" in capsys.readouterr().err
+
+
+def test_embeddings_can_be_kept(first_model: Path, scenes: Path, tmp_path: Path) -> None:
+    kept = ("--initial-model", first_model, "--embeddings-scale", "0")
+    assert train(scenes, tmp_path / "second", *kept) == 0
+    before, after = weights_of(first_model), weights_of(tmp_path / "second" / "last")
+    assert distance(before, after, "language.embedding") == 0
+    assert distance(before, after, "score") > 0
 
 
 def test_training_begins_from_the_backbone_of_a_model(first_model: Path, scenes: Path, tmp_path: Path) -> None:
