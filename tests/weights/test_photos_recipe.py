@@ -65,7 +65,7 @@ def test_recipe_makes_a_model_with_a_card_and_goes_on_where_it_was_stopped(
     card = (model / "README.md").read_text(encoding="utf-8")
     assert "| person |" in card
     assert "| entity |" in card
-    assert "sees photos at 64 x 64 pixels" in card
+    assert "sees photos at 64 x 64 pixels" in " ".join(card.split())
     words = cmpc.load(model).vocabulary.words
     assert {"puppy", "kitten"} <= set(words)  # which no expression says
 
