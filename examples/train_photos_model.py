@@ -201,7 +201,8 @@ By the kind of what is meant, where there are {LEAST_OF_A_KIND} expressions or m
 
 ## Limits
 
-It was taught rather few kinds of things, and that people say simple sentences. What it says of things that are not
+It was taught rather few kinds of things, and that people say simple sentences. Words that no expression said, such as
+"puppy", it often takes for things that are not there. What it says of things that are not
 there, or of kinds that it was not taught, can be wrong; of two alike that touch it often marks both. It sees photos at
 {size} x {size} pixels, so that small things are missed. The photos show some people more often than others, and so may
 its mistakes.
