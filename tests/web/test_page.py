@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -194,6 +195,8 @@ def test_upload_that_is_no_image_is_answered_with_a_sentence(
 
 
 def test_limits_are_answered_with_sentences(open_page: OpenPage, scenes: list[Path], tmp_path: Path) -> None:
+    from playwright.sync_api import TimeoutError as NotSeen
+
     visitor = Visitor(open_page())
     visitor.page.locator("#find").click()
     assert visitor.says("no photo") == "There is no photo yet: upload or paste one, or choose an example."
@@ -208,8 +211,13 @@ def test_limits_are_answered_with_sentences(open_page: OpenPage, scenes: list[Pa
         ("man " * 30, "Expression 1 has 119 characters but at most 60"),
     ]:
         visitor.write(text)
-        visitor.page.locator("#find").click()
-        visitor.page.locator("#message .error", has_text=sentence).wait_for()
+        answer = visitor.page.locator("#message .error", has_text=sentence)
+        for _ in range(3):  # a click while the answer before is still on its way counts for nothing
+            visitor.page.locator("#find").click()
+            with suppress(NotSeen):
+                answer.wait_for(timeout=10_000)
+                break
+        assert answer.is_visible()
 
 
 def test_file_that_is_too_large_is_answered_with_a_sentence(
