@@ -80,5 +80,9 @@ def hours(runs: Sequence[Path]) -> str:
     for run in runs:
         with (run / "training.csv").open(encoding="utf-8") as file:
             spent.append(float([row["seconds"] for row in csv.DictReader(file)][-1]) / 3600)
-    texts = [f"{value:.2g}" for value in spent]
+    return listed([f"{value:.2g}" for value in spent])
+
+
+def listed(texts: Sequence[str]) -> str:
+    """Texts with commas, and "and" before the last."""
     return " and ".join([", ".join(texts[:-1]), texts[-1]] if len(texts) > 1 else texts)

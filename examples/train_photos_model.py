@@ -17,7 +17,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from recipe_steps import Stage, command, hours, machine, percent, save, scores_of
+from recipe_steps import Stage, command, hours, listed, machine, percent, save, scores_of
 
 FAMILIES = ("entity", "attribute", "location", "relation", "comparison", "clothing", "negation", "several")
 SCENES = 24_000
@@ -228,11 +228,6 @@ def presence(report: dict[str, Any]) -> str:
         f"are in it, it tells {percent(score['no_target_accuracy'])} % (N-acc); where something fits, it finds "
         f"something in {percent(score['target_accuracy'])} % (T-acc)."
     )
-
-
-def listed(names: list[str]) -> str:
-    """Names with commas, and "and" before the last."""
-    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
 def lines_of(report: Path) -> list[dict[str, Any]]:

@@ -16,8 +16,8 @@ STRIDE = 8
 PAD_ID = 0
 """Id of the token that fills expressions up to the length of the longest."""
 PRESENCE_THRESHOLD = 0.5
-"""Probability that something fits, below which nothing is said to fit. On ``val`` of the model for photos 0.8 tells
-more (81 % of what is absent, not 67), but misses one of twenty things that are there, not one of seventy."""
+"""Probability that something fits, 0..1, below which nothing is said to fit: what is more likely than not fits. A
+higher one tells more of what is absent, and misses more of what is there."""
 
 
 @dataclass(frozen=True)

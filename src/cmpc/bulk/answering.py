@@ -190,11 +190,10 @@ def _is_url(source: str | bytes) -> bool:
 def _answer(prediction: Prediction, seconds: float) -> dict[str, Any]:
     """What the output says of an answer; the mask itself is made here, and not kept."""
     start = time.perf_counter()
-    present = getattr(prediction, "present", None)
     answer = {
         "rle": prediction.to_rle(),
         "score": prediction.score,
         "box": prediction.box,
-        "present": None if present is None else float(present),
+        "present": prediction.present,
     }
     return {**answer, "seconds": seconds + time.perf_counter() - start}
