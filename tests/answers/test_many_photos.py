@@ -166,5 +166,7 @@ def test_run_that_was_killed_goes_on_after_the_last_whole_line(
         assert segment(*command) == 130
     journal = out / "unfinished.jsonl"
     journal.write_bytes(journal.read_bytes()[:-40])  # the second photo's line is cut short
+    with journal.open("ab") as file:
+        file.write(b"\n" + b"[" * 100_000 + b"\n")  # nor is this a line of it
     assert segment(*command, "--resume") == 0
     assert asked(out) == [("first.jpg", "man"), ("second.png", "man")]

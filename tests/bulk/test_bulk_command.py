@@ -188,6 +188,17 @@ def test_another_job_is_not_resumed(
     assert named in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("content", ["", "[]", "[" * 100_000])
+def test_damaged_note_is_named(
+    content: str, table: Path, tiny_model_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "_bulk.json").write_text(content)
+    assert bulk(table, "--model", tiny_model_folder, "--out", out, "--resume") == 1
+    assert "_bulk.json is damaged: give another --out" in capsys.readouterr().err
+
+
 def test_a_folder_of_photos_that_goes_away_stops_the_job_and_keeps_what_is_done(
     photos: Path,
     tiny_model_folder: Path,

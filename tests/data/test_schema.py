@@ -157,7 +157,8 @@ def test_what_is_no_prepared_dataset_is_refused(tmp_path: Path, refer: Path) -> 
 
 
 @pytest.mark.parametrize(
-    "content", ["", "[]", "{}", '{"schema_version": 1, "splits": {}, "odd": 1}', '{"schema_version": "x"}']
+    "content",
+    ["", "[]", "{}", '{"schema_version": 1, "splits": {}, "odd": 1}', '{"schema_version": "x"}', "[" * 100_000],
 )
 def test_damaged_description_is_refused(tmp_path: Path, content: str) -> None:
     (tmp_path / "dataset.json").write_text(content)

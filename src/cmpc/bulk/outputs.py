@@ -121,7 +121,7 @@ class BulkOutput:
             values = json.loads(read(self.folder / NOTE, at_most=10_000_000))
         except FileNotFoundError:
             return None
-        except ValueError:
+        except (ValueError, RecursionError):
             values = None
         if not isinstance(values, dict):
             raise UserError(f"{self.folder / NOTE} is damaged: give another --out.")

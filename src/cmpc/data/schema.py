@@ -185,7 +185,7 @@ class PreparedDataset:
             raise UserError(f"cannot read {folder}: {error.strerror}.") from None
         except FileNotFoundError:
             raise UserError(f"{folder} has no dataset.json: make a prepared dataset with cmpc prepare.") from None
-        except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
             raise UserError(f"{path} is damaged: prepare the dataset anew.") from None
         if info.schema_version > SCHEMA_VERSION:
             raise UserError(f"{folder} was prepared by a newer version of cmpc: prepare it anew with this one.")

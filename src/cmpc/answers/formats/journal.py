@@ -97,6 +97,6 @@ def _parse(line: bytes) -> dict[str, Any]:
     """The values of a line; none when it is damaged."""
     try:
         values = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return values if isinstance(values, dict) else {}
