@@ -23,7 +23,7 @@ FAMILIES = ("entity", "attribute", "location", "relation", "comparison", "clothi
 SCENES = 24_000
 """New scenes beside the photos."""
 COMMON_WORDS = 16_000
-PHRASES = "--per-object 6 --quality exact teacher --several-per-photo 2 --absent-per-photo 2 --any-person"
+PHRASES = "--per-object 6 --quality exact teacher --several-per-photo 2 --absent-per-photo 2 --loose-names"
 STAGES = {
     "see": Stage(
         "pretrain",

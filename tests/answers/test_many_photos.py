@@ -152,8 +152,9 @@ def test_run_that_a_photo_failed_in_goes_on_with_that_photo_alone(
     assert [file.name for file in out.iterdir()] == ["results.jsonl"]
 
 
+@pytest.mark.parametrize("damaged", [lambda line: line[:-40], lambda line: b"[" * 100_000 + b"\n"])
 def test_run_that_was_killed_goes_on_after_the_last_whole_line(
-    photos: Path, segment: Segment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    damaged: Callable[[bytes], bytes], photos: Path, segment: Segment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "out"
     command = (photos, "man", "--format", "jsonl", "--out", out)
@@ -165,8 +166,7 @@ def test_run_that_was_killed_goes_on_after_the_last_whole_line(
         patch.setattr(JSONLinesFormat, "finish", die)
         assert segment(*command) == 130
     journal = out / "unfinished.jsonl"
-    journal.write_bytes(journal.read_bytes()[:-40])  # the second photo's line is cut short
-    with journal.open("ab") as file:
-        file.write(b"\n" + b"[" * 100_000 + b"\n")  # nor is this a line of it
+    *whole, last = journal.read_bytes().splitlines(keepends=True)
+    journal.write_bytes(b"".join(whole) + damaged(last))
     assert segment(*command, "--resume") == 0
     assert asked(out) == [("first.jpg", "man"), ("second.png", "man")]

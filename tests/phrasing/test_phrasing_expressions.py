@@ -102,18 +102,20 @@ def test_nothing_is_called_absent_where_not_all_is_annotated() -> None:
     assert all("dog" in one.words for one in of_dogs)
 
 
-def test_only_a_lone_person_is_called_anything() -> None:
+def test_only_a_lone_thing_has_loose_names() -> None:
     alone = [Box("person", 20, 60, 50, 100), Box("dog", 200, 90, 70, 80)]
-    called = {"man", "woman", "guy", "lady", "boy", "girl", "kid"}
+    people = {"man", "woman", "guy", "lady", "boy", "girl", "kid"}
 
-    def words(boxes: list[Box], any_person: bool, annotated: str = "coco80") -> set[str]:
+    def words(boxes: list[Box], loose_names: bool, annotated: str = "coco80") -> set[str]:
         made = scene(boxes, annotated)
-        said = [describe(made, Random(seed), wanted=8, any_person=any_person) for seed in range(20)]
-        return {word for found in said for one in found for word in one.words} & (called | {"person"})
+        said = [describe(made, Random(seed), wanted=8, loose_names=loose_names) for seed in range(20)]
+        return {word for found in said for one in found for word in one.words} & (people | {"person", "dog", "puppy"})
 
-    assert words(alone, True) == called | {"person"}
-    assert words(alone, False) == words([*alone, Box("person", 110, 60, 50, 100)], True) == {"person"}
-    assert not words(alone, True, "one object") & called
+    assert words(alone, True) == people | {"person", "dog", "puppy"}
+    assert words([*alone, Box("person", 110, 60, 50, 100)], True) == {"person", "dog", "puppy"}
+    assert words([*alone, Box("dog", 110, 90, 70, 80)], True) == people | {"person", "dog"}
+    assert words(alone, False) == {"person", "dog"}
+    assert not words(alone, True, "one object") & (people | {"puppy"})
 
 
 @pytest.fixture(scope="module")

@@ -76,6 +76,50 @@ def test_embeddings_can_be_kept(first_model: Path, scenes: Path, tmp_path: Path)
     assert distance(before, after, "score") > 0
 
 
+def test_a_model_learns_new_words(
+    first_model: Path, scenes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    known = (first_model / "vocabulary.txt").read_text(encoding="utf-8").split("\n")
+    words, vectors = tmp_path / "words.txt", tmp_path / "words.npy"
+    words.write_text("<pad>\n<unk>\nzebra\nthe\nquagga\n", encoding="utf-8")
+    rows = np.arange(5, dtype=np.float32)[:, None].repeat(
+        weights_of(first_model)["language.embedding.weight"].shape[1], 1
+    )
+    np.save(vectors, rows)
+    more = ("--initial-model", first_model, "--vocabulary", words, "--learning-rate", "1e-7")
+    assert train(scenes, tmp_path / "second", *more, "--embeddings", vectors) == 0
+    second = tmp_path / "second" / "last"
+    assert (second / "vocabulary.txt").read_text(encoding="utf-8").split("\n") == [*known[:-1], "zebra", "quagga", ""]
+    before, after = (weights_of(model)["language.embedding.weight"] for model in (first_model, second))
+    assert float((before - after[: len(before)]).abs().max()) < 1e-6  # "the" too is the model's own
+    assert torch.equal(after[len(before) :], torch.from_numpy(rows[[2, 4]]))
+    assert train(scenes, tmp_path / "second", *more, "--embeddings", vectors, "--resume") == 0
+    assert train(scenes, tmp_path / "third", *more) == 0  # without vectors new words begin at random
+    capsys.readouterr()
+    assert train(scenes, tmp_path / "fourth", "--initial-model", first_model, "--embeddings", vectors) == 2
+    assert "say which by --vocabulary" in " ".join(capsys.readouterr().err.split())
+    np.save(vectors, rows[:, :-1])
+    assert train(scenes, tmp_path / "fourth", *more, "--embeddings", vectors) == 1
+    assert "give vectors of that width" in " ".join(capsys.readouterr().err.split())
+
+
+def test_word_noise_is_drawn_for_each_step(
+    first_model: Path, scenes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    begin = ("--initial-model", first_model)
+    for name, noise in (("without", "0"), ("with", "1"), ("again", "1")):
+        assert train(scenes, tmp_path / name, *begin, "--word-noise", noise) == 0
+    found = {name: weights_of(tmp_path / name / "last") for name in ("without", "with", "again")}
+    assert distance(found["with"], found["again"]) == 0
+    assert distance(found["with"], found["without"]) > 0
+    model = cmpc.load(tmp_path / "with" / "last")
+    answers = [model.predict(["red"], image=np.zeros((64, 64, 3), np.uint8))[0] for _ in range(2)]
+    assert answers[0].score == answers[1].score
+    capsys.readouterr()
+    assert train(scenes, tmp_path / "fourth", *begin, "--word-noise", "-1") == 2
+    assert "--word-noise must be from 0 to 10" in capsys.readouterr().err
+
+
 def test_training_begins_from_the_backbone_of_a_model(first_model: Path, scenes: Path, tmp_path: Path) -> None:
     small_steps = ("--learning-rate", "1e-7")
     assert train(scenes, tmp_path / "second", "--backbone-weights", first_model, *small_steps) == 0

@@ -26,7 +26,7 @@ def test_two_visitors_at_once_get_their_own_masks(
         visitor.give(photo)
         visitor.write("the left man")
     for visitor in visitors:  # both ask before either has an answer
-        visitor.page.locator("#find").click(no_wait_after=True)
+        visitor.press_find()
     segmenter = Segmenter.load(tiny_model_folder)
     answers = []
     for visitor, photo in zip(visitors, scenes, strict=True):
@@ -83,7 +83,7 @@ def test_fault_of_the_program_shows_no_traceback(
     visitor.give(scenes[0])
     monkeypatch.setattr(page_service, "segment", fail)
     visitor.write("the left man")
-    visitor.page.locator("#find").click()
+    visitor.press_find()
     visitor.says("fault of the program")
     assert "bolt" not in visitor.page.content()
     assert "a bolt is loose" in capfd.readouterr().err

@@ -28,8 +28,14 @@ class Visitor:
     def ask(self, text: str) -> None:
         """Writes expressions, presses the button and waits for the files, which come last."""
         self.write(text)
-        self.page.locator("#find").click()
+        self.press_find()
         self.answered()
+
+    def press_find(self) -> None:
+        """Presses the button, as long after the last answer as a person would: Gradio can lose what is sent in the
+        moment in which it closes the stream of the answer before."""
+        self.page.wait_for_timeout(500)
+        self.page.locator("#find").click()
 
     def write(self, text: str) -> None:
         """Writes expressions."""

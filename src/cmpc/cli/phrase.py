@@ -45,9 +45,9 @@ class Options:
     absent_per_photo: int = 0
     """Most expressions for each photo that fit nothing in it, for networks that tell so (preset photos). Only of kinds
     of which the photo's annotation says that all are there."""
-    any_person: bool = False
-    """Call the only person of a photo man, woman, guy, lady, boy, girl or kid too, whoever it is: masks do not tell,
-    and a model that never heard these words answers people badly."""
+    loose_names: bool = False
+    """Call the only person of a photo man, woman, guy, lady, boy, girl or kid too, whoever it is, the only dog puppy,
+    the only cat kitten and so on: masks do not tell, and a model that never heard these words answers people badly."""
     seed: int = 0
     """Another seed gives other expressions."""
     quality: tuple[Literal["exact", "teacher", "split", "rough"], ...] = ("exact",)
@@ -95,7 +95,7 @@ def run(options: Options) -> None:
             options.smallest,
             options.several_per_photo,
             options.absent_per_photo,
-            options.any_person,
+            options.loose_names,
         )
         phrases = make_phrases(
             files, options.images, settings, skip_broken=options.skip_broken, exif=options.exif, track=track

@@ -6,7 +6,7 @@ program's (--file), which is checked and copied. With --glove, a matrix of embed
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -54,11 +54,11 @@ def run(options: Options) -> None:
     if options.common_words and options.glove is not None:
         from cmpc.interop.embeddings import first_words
 
-        vocabulary = _with_words(vocabulary, first_words(options.glove, options.common_words))
+        vocabulary = vocabulary.with_words(first_words(options.glove, options.common_words))
     if options.kind_words:
         from cmpc.phrasing.kinds import all_words
 
-        vocabulary = _with_words(vocabulary, all_words())
+        vocabulary = vocabulary.with_words(all_words())
     repeated = len(vocabulary) - len(vocabulary.ids)
     note = f" ({repeated} lines repeat a separator: its last line counts)" if repeated else ""
     embeddings = None if options.glove is None else _read_embeddings(vocabulary, options.glove, options.seed)
@@ -112,17 +112,10 @@ def _collect(folders: Sequence[Path], splits: Sequence[str], minimum_count: int)
             expressions.extend(text for row in dataset.read(split) for text in row.expressions)
     vocabulary = Vocabulary.from_expressions(expressions, minimum_count)
     plain = Vocabulary.from_expressions(expressions, minimum_count, "plain")  # whose signs are other words
-    vocabulary = Vocabulary((*vocabulary.words, *(word for word in plain.words if word not in vocabulary.ids)))
+    vocabulary = vocabulary.with_words(plain.words)
     if len(vocabulary) == len(Vocabulary.from_expressions([])):
         raise UserError(f"no word occurs {minimum_count:,} times: give a smaller --minimum-count.")
     return vocabulary
-
-
-def _with_words(vocabulary: Vocabulary, words: Iterable[str]) -> Vocabulary:
-    from cmpc.data.vocabulary import Vocabulary
-
-    known = set(vocabulary.words)
-    return Vocabulary((*vocabulary.words, *(word for word in words if word not in known)))
 
 
 def _read_embeddings(vocabulary: Vocabulary, glove: Path, seed: int) -> WordEmbeddings:

@@ -153,6 +153,11 @@ class Vocabulary:
         kept = [word for word, count in counts.items() if count >= minimum_count]
         return Vocabulary((*rule.words, *sorted(kept, key=lambda word: (-counts[word], word))), splitting)
 
+    def with_words(self, words: Iterable[str]) -> Vocabulary:
+        """This vocabulary, every word with its id, and after it those of the given words that it lacks."""
+        added = dict.fromkeys(word for word in words if word not in self.ids)
+        return Vocabulary((*self.words, *added), self.splitting)
+
     def split(self, expression: str) -> list[tuple[int, str]]:
         """The words of an expression, each with its position among the tokens of ``tokenize``, to which labels of words
         in data belong."""

@@ -43,7 +43,7 @@ class PhraseSettings:
     """Most expressions for each photo that fit several of its objects."""
     absent: int = 0
     """Most expressions for each photo that fit nothing in it."""
-    any_person: bool = False
+    loose_names: bool = False
     """Call the only person of a photo man, woman, boy and so on too, whoever it is."""
 
 
@@ -171,18 +171,18 @@ def _rows(photo: AnnotatedPhoto, split: str, settings: PhraseSettings, found: Ph
     ]
     scene = scene_of(instances, photo.annotated, height=photo.height, width=photo.width, image=pixels)
     rng = Random(f"{settings.seed} {split} {photo.id}")
-    any_person = settings.any_person
+    loose_names = settings.loose_names
     said: dict[int, list[GroundedExpression]] = {target: [] for target in targets}
-    for expression in describe(scene, rng, wanted=settings.per_object, targets=targets, any_person=any_person):
+    for expression in describe(scene, rng, wanted=settings.per_object, targets=targets, loose_names=loose_names):
         said[expression.target].append(expression)
     found.silent += sum(not expressions for expressions in said.values())
     unions: dict[tuple[int, ...], str | None] = {}
     rows = [_row(photo, (target,), expressions, unions) for target, expressions in said.items() if expressions]
     groups: dict[tuple[int, ...], list[GroundedExpression]] = {}
-    for expression in describe_several(scene, rng, wanted=settings.several, any_person=any_person):
+    for expression in describe_several(scene, rng, wanted=settings.several, loose_names=loose_names):
         if set(expression.targets) <= set(targets):
             groups.setdefault(expression.targets, []).append(expression)
-    if absent := describe_absent(scene, rng, wanted=settings.absent, any_person=any_person):
+    if absent := describe_absent(scene, rng, wanted=settings.absent, loose_names=loose_names):
         groups[()] = absent
     return rows + [_row(photo, together, expressions, unions) for together, expressions in groups.items()]
 

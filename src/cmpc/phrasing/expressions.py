@@ -62,7 +62,7 @@ def describe(
     *,
     wanted: int = 5,
     targets: Iterable[int] | None = None,
-    any_person: bool = False,
+    loose_names: bool = False,
 ) -> list[GroundedExpression]:
     """Expressions that each fit exactly one thing of a scene, by a margin; the same draws give the same expressions.
 
@@ -71,15 +71,15 @@ def describe(
         rng: draws what is said, and how.
         wanted: expressions for each target; fewer where not so many can be said.
         targets: numbers of the things to speak about; all by default.
-        any_person: call the only person of a photo man, woman, boy and so on too, whoever it is.
+        loose_names: call the only person of a photo man, woman, boy and so on too, the only dog puppy, and so on.
     """
-    describer = _Describer(scene, rng, any_person)
+    describer = _Describer(scene, rng, loose_names)
     numbers = range(len(scene.things)) if targets is None else targets
     return [expression for target in numbers for expression in describer.expressions(target, wanted)]
 
 
 def describe_several(
-    scene: PhotoScene, rng: Random, *, wanted: int, any_person: bool = False
+    scene: PhotoScene, rng: Random, *, wanted: int, loose_names: bool = False
 ) -> list[GroundedExpression]:
     """Expressions that each fit several things of a scene and clearly no other: "both dogs", "the cups on the table".
 
@@ -87,13 +87,13 @@ def describe_several(
         scene: what is known of the photo.
         rng: draws what is said, and how.
         wanted: most expressions; fewer where not so many can be said.
-        any_person: as for ``describe``.
+        loose_names: as for ``describe``.
     """
-    return _Describer(scene, rng, any_person).of_several(wanted)
+    return _Describer(scene, rng, loose_names).of_several(wanted)
 
 
 def describe_absent(
-    scene: PhotoScene, rng: Random, *, wanted: int, any_person: bool = False
+    scene: PhotoScene, rng: Random, *, wanted: int, loose_names: bool = False
 ) -> list[GroundedExpression]:
     """Expressions that clearly fit nothing of a scene: of a kind that is not there, or of one that is, but in no such
     colour or place. Only kinds of which all things are annotated are spoken of.
@@ -102,19 +102,19 @@ def describe_absent(
         scene: what is known of the photo.
         rng: draws what is said, and how.
         wanted: most expressions; fewer where not so many can be said.
-        any_person: as for ``describe``.
+        loose_names: as for ``describe``.
     """
-    return _Describer(scene, rng, any_person).of_nothing(wanted)
+    return _Describer(scene, rng, loose_names).of_nothing(wanted)
 
 
 class _Describer:
     """Draws expressions for one scene."""
 
-    def __init__(self, scene: PhotoScene, rng: Random, any_person: bool) -> None:
+    def __init__(self, scene: PhotoScene, rng: Random, loose_names: bool) -> None:
         self.scene = scene
         self.rng = rng
         self.resolver = ReferenceResolver(scene)
-        self.realiser = Realiser(rng, self.resolver, any_person=any_person)
+        self.realiser = Realiser(rng, self.resolver, loose_names=loose_names)
         self._relations_of: dict[int, dict[str, list[tuple[int, ...]]]] = {}
         self._pointers: dict[int, list[Description]] = {}
         self._families: dict[str, Callable[[int], Description | None]] = {

@@ -125,20 +125,17 @@ class Word(NamedTuple):
 class Realiser:
     """Says meanings in varied words, drawn from a random generator."""
 
-    def __init__(self, rng: Random, resolver: ReferenceResolver, *, any_person: bool = False) -> None:
+    def __init__(self, rng: Random, resolver: ReferenceResolver, *, loose_names: bool = False) -> None:
         """
         Args:
             rng: draws the words.
             resolver: of the scene that is spoken of.
-            any_person: as for ``expressions.describe``.
+            loose_names: as for ``expressions.describe``.
         """
         self.rng = rng
         self.resolver = resolver
         self._names: dict[str, int] = {}
-        people = resolver.described(KindAndColour(kinds.PERSON))
-        lone = any_person and people.count(YES) <= 1 and UNCLEAR not in people and resolver.counts(kinds.PERSON)
-        women = YES in resolver.described(KindAndColour(kinds.WOMAN))
-        self._called = (kinds.ANY_WOMAN if women else kinds.ANY_PERSON) if lone else ()
+        self._loose_names = _loose_names(resolver) if loose_names else {}
 
     def say(self, description: Description) -> list[Word] | None:
         """The words, or None where they would be too many."""
@@ -214,11 +211,16 @@ class Realiser:
         if concept is None:
             return "ones" if plural else "one"
         noun = kinds.noun(concept)
-        if concept == kinds.PERSON and self._called and not plural:
-            number = self._names.setdefault(concept, self.rng.randrange(-len(self._called), len(self._called)))
-            return self._called[number] if number >= 0 else noun.names[0]
-        number = self._names.setdefault(concept, self._weighted(len(noun.names)))  # the same name all along
-        return noun.plurals[number] if plural else noun.names[number]
+        loose = () if plural else self._loose_names.get(concept, ())
+        number = self._names.setdefault(concept, self._number_of_name(len(noun.names), len(loose)))  # all along
+        names = noun.plurals if plural else (*noun.names, *loose)
+        return names[number] if number < len(names) else names[0]
+
+    def _number_of_name(self, count: int, loose: int) -> int:
+        """A name of a noun, or one of its loose names, which are said more often the more there are."""
+        if loose and self.rng.random() * (loose + max(loose, 3)) < loose:
+            return count + self.rng.randrange(loose)
+        return self._weighted(count)
 
     def _says_number(self, description: Description, things: tuple[int, ...]) -> bool:
         """Whether to say "the bigger of the two dogs"."""
@@ -374,6 +376,17 @@ def expression_of(
         grounding=tuple(word.things for word in said),
         meaning=meaning,
     )
+
+
+def _loose_names(resolver: ReferenceResolver) -> dict[str, tuple[str, ...]]:
+    """Loose names of the kinds of which the photo surely shows one at most."""
+    women = YES in resolver.described(KindAndColour(kinds.WOMAN))
+    names = {}
+    for kind, loose in kinds.LOOSE_NAMES.items():
+        shown = resolver.described(KindAndColour(kind))
+        if shown.count(YES) <= 1 and UNCLEAR not in shown and resolver.counts(kind):
+            names[kind] = kinds.LOOSE_NAMES_OF_WOMEN if women and kind == kinds.PERSON else loose
+    return names
 
 
 def _words(text: str, kind: str, things: tuple[int, ...] = ()) -> list[Word]:

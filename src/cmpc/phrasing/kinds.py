@@ -11,10 +11,17 @@ from dataclasses import dataclass
 from functools import cache
 
 PERSON, WOMAN = "person", "woman"
-ANY_PERSON = ("man", "woman", "guy", "lady", "boy", "girl", "kid")
-"""What people are called whom one sees; masks do not tell who is which."""
-ANY_WOMAN = ("woman", "lady", "girl")
-"""Of these, what women are called."""
+LOOSE_NAMES = {
+    PERSON: ("man", "woman", "guy", "lady", "boy", "girl", "kid"),
+    "dog": ("puppy",),
+    "cat": ("kitten",),
+    "sheep": ("lamb",),
+    "cow": ("bull", "calf"),
+    "horse": ("pony", "foal"),
+}
+"""What people also call a thing that they see, though its mask does not tell how old it is, or of which sex."""
+LOOSE_NAMES_OF_WOMEN = ("woman", "lady", "girl")
+"""Of those of a person, what women are called."""
 
 _NAMES = """
 person: person/people
@@ -284,9 +291,10 @@ def noun(concept: str) -> Noun:
 
 
 def all_words() -> list[str]:
-    """The words of all names and plurals of kinds and classes, in the order of the alphabet."""
+    """The words of all names and plurals of kinds and classes and of loose names, in the order of the alphabet."""
     nouns = [noun(concept) for concept in (*_NOUNS, *CLASSES, WOMAN)]
     names = [name for one in nouns for name in (*one.names, *one.plurals)]
+    names += [name for loose in LOOSE_NAMES.values() for name in loose]
     return sorted({word for name in names for word in re.findall(r"[a-z]+", name)})
 
 

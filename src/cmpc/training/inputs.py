@@ -9,13 +9,14 @@ from functools import partial
 from typing import cast
 
 import numpy as np
+import torch
 
 from cmpc.data.augmentation import Augmentation
 from cmpc.data.dataset import ReferringImages
 from cmpc.data.schema import PreparedDataset, ReferredObject
 from cmpc.data.spacy_word_types import SpacyWordTypes, label_rows, without_word_types
 from cmpc.data.vocabulary import Splitting, Vocabulary
-from cmpc.errors import UsageError
+from cmpc.errors import UsageError, UserError
 from cmpc.interop.embeddings import load_embeddings
 from cmpc.model_folder import VOCABULARY, load_model_folder, located, read_model_config
 from cmpc.models.backbones import BUILDERS, Backbone
@@ -66,9 +67,7 @@ def read_inputs(options: TrainingOptions, plan: Plan) -> Inputs:
     for row in rows[:1]:  # the wrong folder of photos is found out before anything is computed
         data.read_image_bytes(row)
     vocabulary = _vocabulary(options, rows)
-    embeddings = None
-    if options.embeddings is not None:
-        embeddings = load_embeddings(options.embeddings, vocabulary, seed=options.seed)
+    embeddings = _embeddings(options, vocabulary)
     config = network_config(options, vocabulary, embeddings)
     modern = options.recipe == "modern"
     training_set = ReferringImages(
@@ -100,7 +99,14 @@ def network_config(
         UserError: they are missing or damaged.
     """
     if options.initial_model is not None:
-        return like_initial_model(read_model_config(options.initial_model), options.model)
+        config = like_initial_model(read_model_config(options.initial_model), options.model)
+        channels = config.text.embedding_channels
+        if embeddings is not None and embeddings.shape[1] != channels:
+            raise UserError(
+                f"{options.embeddings} has {embeddings.shape[1]:,} values for a word but {options.initial_model} has "
+                f"{channels:,}: give vectors of that width, or leave out --embeddings."
+            )
+        return config.changed(text={"vocabulary_size": len(vocabulary)})
     config = (options.model or preset("small")).changed(text={"vocabulary_size": len(vocabulary)})
     if embeddings is not None:
         config = config.changed(text={"embedding_channels": embeddings.shape[1]})
@@ -126,8 +132,15 @@ def load_initial_weights(model: ReferringNetwork, options: TrainingOptions) -> N
     """The weights that the run begins with, where they are not random."""
     if options.initial_model is not None:
         given = load_model_folder(options.initial_model).model.state_dict()
-        added = {name: value for name, value in model.state_dict().items() if name.startswith("presence.")}
-        model.load_state_dict({**added, **given})
+        state = model.state_dict()
+        added = {name: value for name, value in state.items() if name.startswith("presence.")}
+        # Words that the initial model lacks come after its own.
+        longer = {
+            name: torch.cat([value, state[name][len(value) :]])
+            for name, value in given.items()
+            if name.endswith(".embedding.weight") and len(state[name]) > len(value)
+        }
+        model.load_state_dict({**added, **given, **longer})
     elif options.backbone_weights not in (None, "random"):
         from cmpc.interop.backbone_weights import load_backbone_weights
 
@@ -135,15 +148,27 @@ def load_initial_weights(model: ReferringNetwork, options: TrainingOptions) -> N
 
 
 def _vocabulary(options: TrainingOptions, rows: Sequence[ReferredObject]) -> Vocabulary:
-    """That of ``--initial-model`` or ``--vocabulary``, else the words of the split to learn from."""
+    """The words of ``--initial-model`` and ``--vocabulary``; of neither, those of the split to learn from."""
     if options.initial_model is not None:
         config = read_model_config(options.initial_model)  # a folder that is no model is named as such
-        return Vocabulary.load(located(options.initial_model) / VOCABULARY, config.text.splitting)
+        known = Vocabulary.load(located(options.initial_model) / VOCABULARY, config.text.splitting)
+        return known if options.vocabulary is None else known.with_words(Vocabulary.load(options.vocabulary).words)
     splitting = splitting_of(options)
     if options.vocabulary is not None:
         return Vocabulary.load(options.vocabulary, splitting)
     expressions = (expression for row in rows for expression in row.expressions)
     return Vocabulary.from_expressions(expressions, splitting=splitting)
+
+
+def _embeddings(options: TrainingOptions, vocabulary: Vocabulary) -> np.ndarray | None:
+    """Those of ``--embeddings``, a row for each word; of words that ``--initial-model`` knows, any."""
+    if options.embeddings is None:
+        return None
+    if options.initial_model is None or options.vocabulary is None:
+        return load_embeddings(options.embeddings, vocabulary, seed=options.seed)
+    given = Vocabulary.load(options.vocabulary)
+    rows = load_embeddings(options.embeddings, given, seed=options.seed)
+    return rows[[given.ids.get(word, given.pad_id) for word in vocabulary.words]]
 
 
 def splitting_of(options: TrainingOptions) -> Splitting:

@@ -71,10 +71,12 @@ class TrainingOptions:
     """Split that tells the best model; by default val, valid, validation or dev, where the data have one. Without one
     there is no best model, only the last."""
     vocabulary: Path | None = None
-    """Vocabulary file, one word per line; by default it is made from the training split."""
+    """Vocabulary file, one word per line; by default it is made from the training split. With --initial-model it gives
+    words to learn beside those that the model knows."""
     embeddings: Path | None = None
     """Word embeddings to begin with, whose width the network takes: a .npy file with a row for each word of the
-    vocabulary, as cmpc vocabulary makes it and as the original's are, or GloVe's text file."""
+    vocabulary, as cmpc vocabulary makes it and as the original's are, or GloVe's text file. With --initial-model the
+    words that it knows keep their own."""
     initial_model: Path | None = None
     """Model folder to begin from, all of it: network, weights and vocabulary (fine-tuning). By default the weights
     begin at random."""
@@ -106,6 +108,10 @@ class TrainingOptions:
     embeddings_scale: float | None = None
     """Factor of the learning rate for the word embeddings (modern); by default 0.02 where --embeddings gives them, so
     that words which no expression says stay comparable, else 1."""
+    word_noise: float = 0.0
+    """Noise on the word embeddings, as a share of their length that is drawn for each word from 0 to this (modern):
+    words that no expression says are then taken for those that mean about the same. For embeddings that hardly learn;
+    1 is a good value."""
     augmentation: bool | None = None
     """Mirror (with the words), scale and recolour the photos at random; by default as the recipe says (modern: yes,
     paper: no)."""
@@ -198,6 +204,10 @@ def _check(options: TrainingOptions) -> None:
             raise UsageError(f"{flag(name)} must be positive, got {value}.")
     if options.embeddings_scale is not None and not 0 <= options.embeddings_scale <= 1:
         raise UsageError(f"--embeddings-scale must be from 0 to 1, got {options.embeddings_scale}.")
+    if not 0 <= options.word_noise <= 10:
+        raise UsageError(f"--word-noise must be from 0 to 10, got {options.word_noise}.")
+    if options.word_noise and options.recipe == "paper":
+        raise UsageError("--word-noise is for the modern recipe: leave it out, or take --recipe modern.")
     for name in ("save_every", "log_every", "nodes", "accumulate"):
         if not getattr(options, name) > 0:
             raise UsageError(f"{flag(name)} must be positive, got {getattr(options, name)}.")
@@ -221,9 +231,13 @@ def _check(options: TrainingOptions) -> None:
 
 def _check_beginning(options: TrainingOptions) -> None:
     if options.initial_model is not None:
-        for name in ("vocabulary", "embeddings", "backbone_weights"):
-            if getattr(options, name) is not None:
-                raise UsageError(f"--initial-model brings its own network, words and weights: leave out {flag(name)}.")
+        if options.backbone_weights is not None:
+            raise UsageError("--initial-model brings its own network, words and weights: leave out --backbone-weights.")
+        if options.embeddings is not None and options.vocabulary is None:
+            raise UsageError(
+                "with --initial-model, --embeddings are those of new words: say which by --vocabulary, or leave them "
+                "out."
+            )
     if options.freeze_backbone and options.tune_backbone:
         raise UsageError("give --freeze-backbone or --tune-backbone, not both.")
     if options.freeze_backbone and options.initial_model is None and options.backbone_weights in (None, "random"):

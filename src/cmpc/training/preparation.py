@@ -38,6 +38,7 @@ from cmpc.training.run_settings import check_same_run, run_settings, says_splitt
 from cmpc.training.schedule import PolynomialDecay, Schedule, WarmupCosine
 from cmpc.training.synchronised_norm import learns_statistics, synchronise_batch_norms
 from cmpc.training.validation import ValidationScores, validate
+from cmpc.training.word_noise import add_word_noise
 
 PAPER_WEIGHT_DECAY = 5e-4
 WARMUP = 0.05
@@ -150,6 +151,8 @@ def _network(options: TrainingOptions, inputs: Inputs) -> ReferringNetwork:
     if inputs.embeddings is not None:
         with torch.no_grad():
             model.language.embedding.weight.copy_(torch.from_numpy(inputs.embeddings))
+    if options.word_noise:
+        add_word_noise(model.language.embedding, options.word_noise)
     freeze_backbone(model, tune=options.tune_backbone, freeze=options.freeze_backbone)
     network = inputs.config.network
     if options.recipe == "modern" and isinstance(network, CMPCConfig):

@@ -207,7 +207,7 @@ class _Page:
             question,
             answer,
             show_progress_on=self.picture,
-            trigger_mode="once",
+            trigger_mode="multiple",  # an answer that was lost on its way must not keep the button from working
             **hidden,
         )
         moved = gr.on(
