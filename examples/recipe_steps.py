@@ -71,7 +71,8 @@ def machine() -> str:
     if information.exists():
         lines = information.read_text(encoding="utf-8").splitlines()
         name = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), name)
-    return f"{os.cpu_count()} cores of an {name}, no GPU"
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return f"{'one core' if cores == 1 else f'{cores} cores'} of an {name}, no GPU"
 
 
 def hours(runs: Sequence[Path]) -> str:

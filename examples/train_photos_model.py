@@ -22,7 +22,7 @@ from recipe_steps import Stage, command, hours, listed, machine, percent, save, 
 FAMILIES = ("entity", "attribute", "location", "relation", "comparison", "clothing", "negation", "several")
 SCENES = 24_000
 """New scenes beside the photos."""
-COMMON_WORDS = 16_000
+COMMON_WORDS = 20_000
 PHRASES = "--per-object 6 --quality exact teacher --several-per-photo 2 --absent-per-photo 2 --loose-names"
 STAGES = {
     "see": Stage(
@@ -44,9 +44,15 @@ STAGES = {
         "--precision bf16 --freeze-backbone --batch-images 8 --expressions-per-image 6 --no-augmentation --steps 1500 "
         "--learning-rate 1.5e-3 --embeddings-scale 0.02 --seed 2 --validate-every 0",
     ),
+    "further": Stage(
+        "train",
+        "--precision bf16 --batch-images 8 --expressions-per-image 6 --no-augmentation --word-noise 1 --steps 1750 "
+        "--learning-rate 1.2e-3 --embeddings-scale 0.02 --seed 3 --validate-every 0",
+    ),
 }
 """First the later half of the backbone learns the kinds of things, and the object head which cells show one thing; then
-the network learns words, with what sees kept as it is; a little of all together; at last more words."""
+the network learns words, with what sees kept as it is; a little of all together; more words; at last more of all, also
+what lies around the words."""
 SOMETHING = "something"
 """Row of the report with all expressions that refer to something, where some refer to nothing."""
 LEAST_OF_A_KIND = 10
