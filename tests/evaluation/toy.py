@@ -83,6 +83,10 @@ class ScriptedEngine:
         self.images.extend(normalised)
         return [{"image": image} for image in normalised]
 
+    def array(self, feature: torch.Tensor) -> np.ndarray:
+        """A feature as an array."""
+        return feature.numpy()
+
     def comprehend(self, features: Features, tokens: np.ndarray) -> Answers:
         """Asks the script for each expression."""
         self.asked.append(len(tokens))

@@ -12,14 +12,17 @@ from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
 from cmpc.answers.outlines import has_holes, outlines
+from cmpc.data.transforms import Letterbox
 
 SMALLEST_SHARE = 0.02
 """Of a mask's pixels: smaller parts are specks, not things."""
+SMALLEST_SHARE_OF_OBJECTS = 0.1
+"""Of what a mask shows of objects: it does not mean those of which it shows less."""
 
 
 @dataclass(frozen=True)
 class PredictedInstance:
-    """A part of a mask that hangs together."""
+    """One of the things that a mask shows."""
 
     inside: NDArray[np.bool_]
     """The part in its box: (height, width) of the box."""
@@ -67,27 +70,68 @@ class PredictedInstance:
 
 
 def find_instances(
-    mask: NDArray[np.bool_], box: tuple[int, int, int, int], probability: NDArray[np.float32]
+    mask: NDArray[np.bool_],
+    box: tuple[int, int, int, int],
+    probability: NDArray[np.float32],
+    objects: NDArray[np.uint8] | None = None,
 ) -> tuple[PredictedInstance, ...]:
-    """The parts of a mask, the largest first; pixels that touch at a corner hang together.
+    """The things that a mask shows, the largest first.
 
     Args:
         mask: bool, (H, W).
         box: smallest box around the mask, which has a pixel: x, y, width, height.
         probability: of each pixel in the box, (height, width).
+        objects: the number of the object that each pixel of the box shows; None where that is not known: then they are
+            the parts of the mask that hang together, also by a corner.
     """
     left, top, width, height = box
     inside = np.ascontiguousarray(mask[top : top + height, left : left + width])
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(inside.view(np.uint8), connectivity=8)
-    areas = stats[:, cv2.CC_STAT_AREA]
-    smallest = SMALLEST_SHARE * areas[1:].sum()
+    if objects is None:
+        labels = cv2.connectedComponents(inside.view(np.uint8), connectivity=8)[1]
+    else:
+        labels = np.where(inside, objects + 1, 0)
+    areas = np.bincount(labels.ravel())
+    areas[0] = 0
+    smallest = SMALLEST_SHARE * areas.sum()
     found = []
-    for label in sorted(range(1, count), key=lambda number: -areas[number]):
+    for label in sorted(np.flatnonzero(areas), key=lambda number: -areas[number]):
         if areas[label] < smallest:
             break
-        x, y, part_width, part_height = (int(value) for value in stats[label, :4])
-        part = (slice(y, y + part_height), slice(x, x + part_width))
-        here = labels[part] == label
-        score = float(probability[part].mean(where=here, dtype=np.float64))
-        found.append(PredictedInstance(here, (left + x, top + y, part_width, part_height), mask.shape, score))
+        part = labels == label
+        x, y, part_width, part_height = cv2.boundingRect(part.view(np.uint8))
+        here = (slice(y, y + part_height), slice(x, x + part_width))
+        score = float(probability[here].mean(where=part[here], dtype=np.float64))
+        found.append(
+            PredictedInstance(part[here].copy(), (left + x, top + y, part_width, part_height), mask.shape, score)
+        )
     return tuple(found)
+
+
+def objects_shown(
+    shares: NDArray[np.float32],
+    inside: NDArray[np.bool_],
+    place: Letterbox,
+    box: tuple[int, int, int, int],
+) -> NDArray[np.uint8] | None:
+    """Which object each pixel of a mask's box shows, of those that the mask shows.
+
+    Args:
+        shares: how much each cell of the network's square shows each object, (K, h, w).
+        inside: the mask in the square, (S, S).
+        place: where the photo lies in the square.
+        box: around the mask in the photo: x, y, width, height in pixels.
+
+    Returns:
+        Numbers of objects, (height, width); None where the mask shows one object, or is too small for the square.
+    """
+    size = len(inside)
+    large = np.stack([cv2.resize(share, (size, size), interpolation=cv2.INTER_LINEAR) for share in shares])
+    within = large[:, inside].sum(axis=1)
+    shown = np.flatnonzero(within > SMALLEST_SHARE_OF_OBJECTS * within.sum())
+    if len(shown) < 2:
+        return None
+    nearest = shown[large[shown].argmax(axis=0)].astype(np.uint8)
+    left, top, width, height = box
+    columns = ((np.arange(left, left + width) + 0.5) * (place.resized_width / place.width)).astype(np.int64)
+    rows = ((np.arange(top, top + height) + 0.5) * (place.resized_height / place.height)).astype(np.int64)
+    return nearest[np.ix_(place.top + rows, place.left + columns)]

@@ -13,13 +13,13 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 
 from cmpc.answers.cutout import crop, cut_out
-from cmpc.answers.instances import PredictedInstance, find_instances
+from cmpc.answers.instances import PredictedInstance, find_instances, objects_shown
 from cmpc.answers.outlines import has_holes, outlines
 from cmpc.answers.overlay import overlay, with_legend
 from cmpc.arguments import ImageSource, to_pixels
 from cmpc.conventions import PRESENCE_THRESHOLD, WORD_TYPES
 from cmpc.data.query import Query
-from cmpc.data.transforms import undo_letterbox_in_bands
+from cmpc.data.transforms import Letterbox, undo_letterbox_in_bands
 from cmpc.errors import UserError
 from cmpc.refining.refine import RefineName, check_refinement, refine_probability
 
@@ -66,6 +66,9 @@ class Prediction:
     """Probability that anything in the image fits the expression; None of a network that does not tell."""
     presence_threshold: float = PRESENCE_THRESHOLD
     """Where ``present`` is lower, the mask is empty; 0: never for that reason."""
+    object_shares: NDArray[np.float32] | None = None
+    """How much each cell of the square shows each of the K objects that the network found before it read a word,
+    (K, h, w); None of a network that looks for none."""
 
     @property
     def expression(self) -> str:
@@ -112,13 +115,20 @@ class Prediction:
 
     @cached_property
     def instances(self) -> tuple[PredictedInstance, ...]:
-        """The parts of the mask that hang together, the largest first: of "the two sheep" two, where they are apart.
+        """The things that the mask shows, the largest first: of "the two sheep" two.
 
-        Specks, smaller than a share ``SMALLEST_SHARE`` of the mask, are none of them.
+        They are told by the objects that the network found, else by what hangs together in the mask. Specks, smaller
+        than a share ``SMALLEST_SHARE`` of the mask, are none of them.
         """
         if self.box is None:
             return ()
-        return find_instances(self.mask, self.box, self._probability_in(self.box))
+        objects = None
+        if self.object_shares is not None:
+            place = Letterbox.of(self.height, self.width, len(self.logits))
+            with np.errstate(divide="ignore"):
+                least = np.log(self.threshold) - np.log1p(-self.threshold)
+            objects = objects_shown(self.object_shares, self.logits >= least, place, self.box)
+        return find_instances(self.mask, self.box, self._probability_in(self.box), objects)
 
     @property
     def area(self) -> int:

@@ -18,6 +18,8 @@ EXPRESSIONS_AT_ONCE = 8
 """Expressions that are computed together where nothing asks for fewer: engines answer more of them in several rounds,
 which bounds the memory."""
 
+OBJECT_SHARES = "objects_belonging"
+"""Name among the features of how much each cell shows each object, (1, K, S), of networks that read objects."""
 Features = Mapping[str, Any]
 """What an engine keeps of one image, by name; a tensor of the engine's own kind with a batch axis of 1 each."""
 
@@ -71,6 +73,10 @@ class Engine(Protocol):
             features: what ``encode_image`` gave for the image.
             tokens: word ids, (E, N) with N at most ``config.text.max_words``, padded with 0 at the end.
         """
+        ...
+
+    def array(self, feature: Any) -> NDArray[np.float32]:
+        """One of the features, as an array."""
         ...
 
 

@@ -66,6 +66,10 @@ class OnnxEngine:
 
         return comprehend_in_pieces(tokens, EXPRESSIONS_AT_ONCE, comprehend)
 
+    def array(self, feature: NDArray[np.float32]) -> NDArray[np.float32]:
+        """As ``Engine.array``."""
+        return np.asarray(feature, np.float32)
+
     def _encode(self, images: NDArray[np.uint8]) -> Features:
         return dict(zip(self._names, _run(self._encoder, {"images": images}), strict=True))
 

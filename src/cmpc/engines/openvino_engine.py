@@ -80,6 +80,10 @@ class OpenVINOEngine:
 
         return comprehend_in_pieces(tokens, EXPRESSIONS_AT_ONCE, comprehend)
 
+    def array(self, feature: NDArray[np.float32]) -> NDArray[np.float32]:
+        """As ``Engine.array``."""
+        return np.asarray(feature, np.float32)
+
     def _encode(self, images: NDArray[np.uint8]) -> Features:
         outputs = _run(self._graphs[0], {"images": images}).to_tuple()
         return {name: np.array(value) for name, value in zip(self._names, outputs, strict=True)}

@@ -112,6 +112,10 @@ class TorchEngine:
         joined = {name: torch.cat([some[name] for some in answers]).float().cpu().numpy() for name in answers[0]}
         return Answers(**joined)
 
+    def array(self, feature: Tensor) -> NDArray[np.float32]:
+        """As ``Engine.array``."""
+        return np.asarray(feature.float().cpu().numpy(), np.float32)
+
     @property
     def running(self) -> ReferringNetwork:
         """The network after the passes, for explanations: it hands out the same maps."""
