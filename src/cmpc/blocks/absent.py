@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 
+import numpy as np
+
 from cmpc.blocks.expressions import Describer, compared_attribute
 from cmpc.blocks.meaning import ABSENT, About, Expression, Lacks, Meaning, Relation
 from cmpc.blocks.scene import ATTRIBUTES, SHAPES, VALUES
@@ -17,21 +19,25 @@ _Change = Callable[[Describer, About, frozenset[str]], "About | None"]
 
 FEWEST, MOST = 1, 2
 """Expressions that an image is given, each of another kind."""
-TRIES = 24
-"""Draws for a kind before it is left out."""
+ROUNDS, TRIES = 6, 10
+"""Families whose expressions are changed before a kind is left out, and draws for each."""
 SEVERAL_SHARE = 0.12
 """Share that asks for several blocks, as among the expressions that fit something: a plural tells nothing."""
 ANCHOR_SHARE = 0.25
 """Share of the relations in which what is missing is the block that another one is related to."""
-OPPOSITE_SHARE = 0.4
-"""Share of ``absent relation`` in which the relation is turned round; in the others, other blocks are asked for that
-stand so: something does, but not of these."""
+SECOND_SHARE, OPPOSITE_SHARE = 0.25, 0.4
+"""Shares of ``absent relation``: a second relation is added, which holds for another block of the same looks; else the
+relation is turned round; in the others, other blocks are asked for that stand so: something does, but not of these."""
 
 _OPPOSITES = {"left": "right", "front": "behind", "on": "under", "larger": "smaller"}
 OPPOSITES = {**_OPPOSITES, **{other: one for one, other in _OPPOSITES.items()}}
-_TOLD_BY_LOOKS = {"entity": 2, "attribute": 3, "location": 2, "relation": 3, "comparison": 1, "negation": 1}
-"""Families whose expressions are changed, and how often."""
-_TOLD_BY_OTHERS = {"relation": 4, "comparison": 2, "chain": 2, "negation": 1}
+_CHANGED = {"entity": 2, "attribute": 4, "location": 5, "relation": 2, "chain": 1, "comparison": 3, "negation": 3}
+_CHANGED_RELATIONS = {"relation": 4, "comparison": 3, "chain": 4, "negation": 2}
+"""Families whose expressions are changed, and how often: together about as they fit something, so that words such as
+"not" and "and" tell little."""
+_CHANGED_SEVERAL = {"looks": 2, "relation": 1}
+_CHANGED_RELATIONS_OF_SEVERAL = {"relation": 2, "comparison": 1}
+"""Kinds of expressions about several that are changed."""
 
 
 def describe_absent(describer: Describer, *, unsaid: frozenset[Pair] = frozenset()) -> list[Expression]:
@@ -41,52 +47,60 @@ def describe_absent(describer: Describer, *, unsaid: frozenset[Pair] = frozenset
         describer: of the scene.
         unsaid: pairs of shape and colour that are not said.
     """
+    kinds = describer.rng.sample(ABSENT, describer.rng.randint(FEWEST, MOST))
+    found = [_absent(describer, family, unsaid) for family in kinds]
+    return [one for one in found if one is not None]
+
+
+def _absent(describer: Describer, family: str, unsaid: frozenset[Pair]) -> Expression | None:
     rng = describer.rng
-    found: list[Expression] = []
-    for family in rng.sample(ABSENT, rng.randint(FEWEST, MOST)):
+    for _ in range(ROUNDS):
+        several = rng.random() < SEVERAL_SHARE
+        if family == "absent relation":
+            shares = _CHANGED_RELATIONS_OF_SEVERAL if several else _CHANGED_RELATIONS
+        else:
+            shares = _CHANGED_SEVERAL if several else _CHANGED
+        told_by = rng.choices(list(shares), list(shares.values()))[0]
         for _ in range(TRIES):
-            several = rng.random() < SEVERAL_SHARE
-            meaning = _changed(describer, family, several=several)
-            if meaning is None or describer.solver.denotes(meaning) != () or _says(meaning, unsaid):
+            target = rng.randrange(len(describer.scene.blocks))
+            draw = meaning_of_several if several else Describer.meaning
+            meaning = draw(describer, target, told_by)
+            changed = None if meaning is None else _changed(describer, meaning, family)
+            if changed is None or describer.solver.denotes(changed) != () or _says(changed, unsaid):
                 continue
-            said = describer.speaker.say_several(meaning, None) if several else describer.speaker.say(meaning)
+            said = describer.speaker.say_several(changed, None) if several else describer.speaker.say(changed)
             if said is not None:
-                found.append(Expression(said[0], (), family, said[1], meaning))
-                break
-    return found
+                return Expression(said[0], (), family, said[1], changed)
+    return None
 
 
-def _changed(describer: Describer, family: str, *, several: bool) -> Meaning | None:
-    """One draw of a meaning that fits something, changed so that nothing may fit it; None where the draw failed."""
-    rng = describer.rng
-    if several:
-        shares = {"relation": 2, "comparison": 1} if family == "absent relation" else {"looks": 2, "relation": 1}
-    else:
-        shares = _TOLD_BY_OTHERS if family == "absent relation" else _TOLD_BY_LOOKS
-    told_by = rng.choices(list(shares), list(shares.values()))[0]
-    for target in describer.shuffled(range(len(describer.scene.blocks))):
-        draw = meaning_of_several if several else Describer.meaning
-        meaning = draw(describer, target, told_by)
-        if meaning is not None:
-            break
-    else:
-        return None
+def _changed(describer: Describer, meaning: Meaning, family: str) -> Meaning | None:
+    """The meaning changed so that nothing may fit it; None where the draw failed."""
     if family == "absent relation":
         return _unrelated(describer, meaning)
     other = _other_noun if family == "absent noun" else _other_looks
-    if rng.random() < ANCHOR_SHARE and (anchored := _with_other_anchor(describer, meaning, other)) is not None:
+    if (
+        describer.rng.random() < ANCHOR_SHARE
+        and (anchored := _with_other_anchor(describer, meaning, other)) is not None
+    ):
         return anchored
     about = other(describer, meaning.about, _left_open(meaning))
     return None if about is None else dataclasses.replace(meaning, about=about)
 
 
 def _unrelated(describer: Describer, meaning: Meaning) -> Meaning | None:
-    """The relation turned round, or asked of other blocks; there are such blocks beside the anchors."""
+    """With a second relation, or the relation turned round, or asked of other blocks; there are such blocks beside the
+    anchors."""
     rng = describer.rng
     first = meaning.conditions[0] if meaning.conditions else None
     if meaning.choice is not None or not isinstance(first, Relation):
         return None
-    if len(meaning.conditions) == 1 and first.name in OPPOSITES and rng.random() < OPPOSITE_SHARE:
+    if len(meaning.conditions) == 1 and rng.random() < SECOND_SHARE:
+        second = describer.related(rng.choice(np.flatnonzero(describer.solver.described(meaning.about)).tolist()))
+        if second is None or second.anchors == first.anchors:
+            return None
+        meaning = dataclasses.replace(meaning, conditions=(first, second))
+    elif len(meaning.conditions) == 1 and first.name in OPPOSITES and rng.random() < OPPOSITE_SHARE:
         meaning = dataclasses.replace(meaning, conditions=(dataclasses.replace(first, name=OPPOSITES[first.name]),))
     else:
         block = rng.randrange(len(describer.scene.blocks))
