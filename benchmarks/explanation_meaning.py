@@ -137,8 +137,8 @@ def measure(segmenter: Segmenter, folder: str | Path, split: str, *, limit: int 
         for expression in scene.expressions:
             explanation = segmenter.explain(expression.text, image=image, seen=seen)
             _add_nouns(meaning.nouns, explanation, expression.word_types, masks, shapes)
-            if len(masks) < 2:
-                continue
+            if len(masks) < 2 or len(expression.targets) != 1:
+                continue  # there is no one target before the others
             family = meaning.families.setdefault(expression.family, Margins())
             family.add(expression.target, masks, _maps(explanation, explanation.network))
             for level, stages in explanation.levels.items():

@@ -124,7 +124,10 @@ def render_scenes() -> list[Asked]:
     for index in range(SCENES):
         sample = make_sample(0, "test", index, SIZE)
         texts = [one.text for one in sample.expressions]
-        truths = [sample.rendering.mask(one.target) for one in sample.expressions]
+        truths = [
+            np.any([sample.rendering.mask(block) for block in one.targets], axis=0) if one.targets else None
+            for one in sample.expressions
+        ]
         scenes.append(Asked(f"scene-{index + 1}", sample.rendering.pixels, texts, truths))
     return scenes
 

@@ -40,7 +40,9 @@ class PlainSolver:
         if choice is None or not found:
             return found
         if choice.anchor is not None:
-            (anchor,) = self.answers(choice.anchor)
+            anchor = self._only(choice.anchor)
+            if anchor is None:
+                return []
             found = [i for i in found if i != anchor]
             sign = 1 if choice.name == "nearest" else -1
             return [min(found, key=lambda i: sign * math.dist(self.ground[i], self.ground[anchor]))]
@@ -56,7 +58,9 @@ class PlainSolver:
             "middle": lambda i: self.image[i][0],
         }
         ordered = sorted(found, key=keys[choice.name])
-        return [ordered[len(ordered) // 2 if choice.name == "middle" else choice.rank - 1]]
+        if choice.name == "middle":
+            return [ordered[len(ordered) // 2]]
+        return sorted(ordered[choice.rank - 1 : choice.rank - 1 + choice.count])
 
     def _is(self, block, said: dict[str, str]) -> bool:
         return all(getattr(block, name) == value for name, value in said.items())
@@ -65,13 +69,15 @@ class PlainSolver:
         if isinstance(condition, Lacks):
             return getattr(self.blocks[i], condition.attribute) not in condition.values
         anchors = [self._only(anchor) for anchor in condition.anchors]
-        if i in anchors:
-            return False
+        if i in anchors or None in anchors:
+            return False  # nothing stands, or fails to stand, in a relation to what is not there
         return self._stands(i, condition.name, anchors) != condition.negated
 
-    def _only(self, meaning: Meaning) -> int:
-        (found,) = self.answers(meaning)
-        return found
+    def _only(self, meaning: Meaning) -> int | None:
+        """The block that an anchor means; None where there is none."""
+        found = self.answers(meaning)
+        assert len(found) < 2, meaning
+        return found[0] if found else None
 
     def _stands(self, i: int, name: str, anchors: list[int]) -> bool:
         j = anchors[0]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import json
 import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +17,9 @@ import numpy as np
 import pytest
 
 from cmpc.blocks import dataset as source
-from cmpc.blocks.dataset import Settings, make_blocks, read_scenes
+from cmpc.blocks.dataset import SceneRecord, Settings, make_blocks, read_scenes
 from cmpc.blocks.generate import LEAST_AREA, LEAST_VISIBLE, SEEN, SPLITS, UNSEEN, make_sample
+from cmpc.blocks.meaning import FAMILIES, OF_ONE, SEVERAL
 from cmpc.blocks.scene import COLOURS, SHAPES
 from cmpc.blocks.solver import Solver
 from cmpc.cli import blocks as command
@@ -39,18 +42,26 @@ def content(folder: Path) -> dict[str, bytes]:
     return {str(file.relative_to(folder)): file.read_bytes() for file in sorted(folder.rglob("*")) if file.is_file()}
 
 
-def test_rows_hold_the_exact_mask_of_their_block(folder: Path) -> None:
+def test_rows_hold_the_exact_mask_of_their_blocks(folder: Path) -> None:
     dataset = PreparedDataset.open(folder)
     sample_of = functools.cache(make_sample)
     for split, count in SETTINGS.splits.items():
         rows = dataset.read(split)
         assert len({row.image for row in rows}) == count
         for row in rows:
-            _, index, block = row.ref_id.rsplit("-", 2)
+            _, index, name = row.ref_id.rsplit("-", 2)
+            blocks = () if name == "none" else tuple(map(int, name.split("+")))
             sample = sample_of(SETTINGS.seed, split, int(index), SETTINGS.size)
-            assert (row.decode_mask() == sample.rendering.mask(int(block))).all()
-            assert row.category == sample.scene.blocks[int(block)].shape
-            said = [e for e in sample.expressions if e.target == int(block)]
+            masks = [sample.rendering.mask(block) for block in blocks]
+            assert (row.decode_mask() == np.any([np.zeros((64, 64), bool), *masks], axis=0)).all()
+            assert row.is_empty == (not blocks)
+            if len(blocks) > 1:
+                assert [row.decode(rle).tolist() for rle in row.instances] == [mask.tolist() for mask in masks]
+            else:
+                assert row.instances == ()
+            shapes = {sample.scene.blocks[block].shape for block in blocks}
+            assert row.category == (shapes.pop() if len(shapes) == 1 else "")
+            said = [e for e in sample.expressions if e.targets == blocks]
             assert row.expressions == tuple(e.text for e in said)
             assert row.groups == tuple(e.family for e in said)
             assert [len(tokenize(text)) for text in row.expressions] == list(map(len, row.word_types))
@@ -64,7 +75,7 @@ def test_images_show_the_rendering(folder: Path) -> None:
 
 
 def test_name_says_version_seed_and_size(folder: Path) -> None:
-    assert PreparedDataset.open(folder).info.name == "blocks-v1-seed3-64"
+    assert PreparedDataset.open(folder).info.name == "blocks-v2-seed3-64"
 
 
 def test_every_block_is_seen_well_enough(folder: Path) -> None:
@@ -82,7 +93,7 @@ def test_unseen_pairs_are_the_targets_of_test_unseen_and_nowhere_else(folder: Pa
         for record in read_scenes(folder, split):
             pairs = [(block.shape, block.colour) for block in record.scene.blocks]
             if split == "test_unseen":
-                assert all(pairs[expression.target] in UNSEEN for expression in record.expressions)
+                assert all(pairs[block] in UNSEEN for expression in record.expressions for block in expression.targets)
             else:
                 assert not UNSEEN & set(pairs)
 
@@ -91,7 +102,37 @@ def test_scenes_on_disk_still_solve_their_expressions(folder: Path) -> None:
     for record in read_scenes(folder, "test"):
         solver = Solver(record.scene)
         for expression in record.expressions:
-            assert solver.refers_to(expression.meaning) == expression.target
+            assert solver.denotes(expression.meaning) == expression.targets
+
+
+def test_scenes_of_version_1_are_read(folder: Path) -> None:
+    """Their expressions have one target each."""
+    record = next(read_scenes(folder, "test"))
+    values = record.to_dict()
+    values["expressions"] = [one for one in values["expressions"] if len(one["targets"]) == 1]
+    for one in values["expressions"]:
+        (one["target"],) = one.pop("targets")
+    old = SceneRecord.from_dict(json.loads(json.dumps(values)))
+    assert old.expressions == tuple(one for one in record.expressions if len(one.targets) == 1)
+    assert {one.target for one in old.expressions} <= set(range(len(record.scene.blocks)))
+
+
+def test_every_split_asks_for_several_and_for_what_is_absent(tmp_path: Path) -> None:
+    splits = dict.fromkeys(SPLITS, 12)
+    make_blocks(tmp_path / "data", Settings(seed=4, size=64, splits=splits))
+    for split in splits:
+        families = Counter(
+            family for row in PreparedDataset.open(tmp_path / "data").read(split) for family in row.groups
+        )
+        assert set(families) == set(FAMILIES), split
+        assert 0.6 * splits[split] < families[SEVERAL] <= splits[split], split
+
+
+def test_expressions_about_one_block_are_those_of_version_1() -> None:
+    """Fingerprint of what version 1 of the generator made."""
+    sample = make_sample(0, "test", 0, 64)
+    told = [(one.text, one.target, one.family) for one in sample.expressions if one.family in OF_ONE]
+    assert hashlib.sha256(repr((told, sample.scene)).encode()).hexdigest()[:16] == "dfdbe2c64f03ea80"
 
 
 def test_result_does_not_depend_on_the_number_of_workers(folder: Path, tmp_path: Path) -> None:

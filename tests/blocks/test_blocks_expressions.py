@@ -1,4 +1,4 @@
-"""Every expression of a generated set says exactly one block, and only the whole expression does."""
+"""Every expression about one block says exactly that block, and only the whole expression does."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from plain_blocks_solver import PlainSolver
 from cmpc.blocks.expressions import FEWEST, MOST, Describer
 from cmpc.blocks.generate import SEEN
 from cmpc.blocks.grammar import ADJECTIVES, NOUNS
-from cmpc.blocks.meaning import FAMILIES, About, Expression, Meaning, Relation
+from cmpc.blocks.meaning import OF_ONE, About, Expression, Meaning, Relation
 from cmpc.blocks.placement import MINIMUM_BLOCKS, Palette, sample_scene
 from cmpc.blocks.relations import NO, YES
 from cmpc.blocks.scene import SHAPES, VALUES, Scene
@@ -145,7 +145,7 @@ def test_entities_attributes_and_relations_are_typed_as_such(described) -> None:
 
 def test_all_families_occur_and_images_have_six_to_eight_expressions(described) -> None:
     counts = Counter(expression.family for _, expression in each(described))
-    assert set(counts) == set(FAMILIES)
+    assert set(counts) == set(OF_ONE)
     assert min(counts.values()) > 0.05 * counts.total()
     per_image = [len(expressions) for _, expressions in described]
     assert max(per_image) <= MOST

@@ -26,8 +26,9 @@ from cmpc.blocks.grounding import ground_words
 from cmpc.blocks.meaning import Expression, Meaning
 from cmpc.blocks.scene import Scene
 from cmpc.blocks.solver import Solver
-from cmpc.data.masks import box_of, decode_mask, encode_mask
+from cmpc.data.masks import decode_mask, encode_mask
 from cmpc.data.schema import DatasetInfo, GroundedWords, PreparedDataset, ReferredObject, write_dataset
+from cmpc.data.sources.targets import target_of
 from cmpc.errors import UsageError, UserError
 from cmpc.files import atomic_file, naming, put_back
 from cmpc.processes import environment, prepare_process
@@ -105,7 +106,7 @@ class SceneRecord:
         expressions = [
             {
                 "text": e.text,
-                "target": e.target,
+                "targets": list(e.targets),
                 "family": e.family,
                 "word_types": list(e.word_types),
                 "meaning": e.meaning.to_dict(),
@@ -122,30 +123,41 @@ class SceneRecord:
 
     @staticmethod
     def from_dict(values: dict[str, Any]) -> SceneRecord:
-        """The inverse of ``to_dict``."""
+        """The inverse of ``to_dict``. Expressions of version 1 have one ``target``."""
         expressions = tuple(
-            Expression(e["text"], e["target"], e["family"], tuple(e["word_types"]), Meaning.from_dict(e["meaning"]))
+            Expression(
+                e["text"],
+                tuple(e["targets"]) if "targets" in e else (e["target"],),
+                e["family"],
+                tuple(e["word_types"]),
+                Meaning.from_dict(e["meaning"]),
+            )
             for e in values["expressions"]
         )
         scene = Scene.from_dict(values["scene"])
         return SceneRecord(values["image"], values["size"], scene, tuple(values["masks"]), expressions)
 
     def rows(self) -> list[ReferredObject]:
-        """The rows of the table: each block that expressions refer to, with all of them."""
+        """The rows of the table: each block that expressions refer to, with all of them; each group of blocks; and what
+        refers to nothing."""
         image_id = self.image.removesuffix(".jpg").replace("/", "-")
         solver, masks = Solver(self.scene), self.decode_masks()
         rows = []
-        for block in sorted({expression.target for expression in self.expressions}):
-            about = [expression for expression in self.expressions if expression.target == block]
+        groups = {expression.targets for expression in self.expressions}
+        for targets in sorted(groups, key=lambda blocks: (len(blocks) != 1, not blocks, blocks)):
+            about = [expression for expression in self.expressions if expression.targets == targets]
+            target = target_of([self.rles[block] for block in targets], self.size, self.size)
+            shapes = {self.scene.blocks[block].shape for block in targets}
             row = ReferredObject(
-                ref_id=f"{image_id}-{block}",
+                ref_id=f"{image_id}-{'+'.join(map(str, targets)) or 'none'}",
                 image_id=image_id,
                 image=self.image,
                 height=self.size,
                 width=self.size,
-                rle=self.rles[block],
-                box=box_of(self.rles[block], self.size, self.size),
-                category=self.scene.blocks[block].shape,
+                rle=target.rle,
+                box=target.box,
+                category=shapes.pop() if len(shapes) == 1 else "",
+                instances=target.instances,
                 expressions=tuple(expression.text for expression in about),
                 groups=tuple(expression.family for expression in about),
                 word_types=tuple(expression.word_types for expression in about),

@@ -1,4 +1,4 @@
-"""Finds expressions for a scene, family by family, such that nothing but the whole expression tells the target."""
+"""Finds expressions about one block, family by family, such that nothing but the whole expression tells the target."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import TypeVar
 import numpy as np
 
 from cmpc.blocks.grammar import Speaker
-from cmpc.blocks.meaning import FAMILIES, About, Choice, Expression, Lacks, Meaning, Relation
+from cmpc.blocks.meaning import OF_ONE, About, Choice, Expression, Lacks, Meaning, Relation
 from cmpc.blocks.relations import DIRECTIONS, NO, YES
 from cmpc.blocks.scene import ATTRIBUTES, VALUES, Scene
 from cmpc.blocks.solver import Solver
@@ -21,7 +21,7 @@ from cmpc.blocks.solver import Solver
 T = TypeVar("T")
 
 FEWEST, MOST = 6, 8
-"""Expressions that an image is given."""
+"""Expressions about one block that an image is given."""
 TRIES = 4
 """Draws for one target and family before another target is tried."""
 EASY_SHARE = 0.15
@@ -32,7 +32,7 @@ _SPATIAL = ("left", "right", "front", "behind", "next to", "on", "under", "betwe
 _SPATIAL_WEIGHTS = {"left": 3, "right": 3, "front": 3, "behind": 3, "next to": 1, "on": 4, "under": 4, "between": 2}
 """How often each is tried where it holds; directions more often, because fewer of them are fair."""
 _DENIED = ("left", "right", "front", "behind", "next to")
-_COMPARING = ("same colour", "same material", "same size", "same shape", "larger", "smaller", "nearest", "farthest")
+COMPARING = ("same colour", "same material", "same size", "same shape", "larger", "smaller", "nearest", "farthest")
 
 
 class Describer:
@@ -62,7 +62,7 @@ class Describer:
     def expressions(self, targets: Collection[int]) -> list[Expression]:
         """Six to eight expressions spread over families and targets; fewer where a scene gives no more."""
         wanted = self.rng.randint(FEWEST, MOST)
-        queue = self._shuffled(FAMILIES) + self._shuffled(("chain", "relation", "comparison", "location"))
+        queue = self.shuffled(OF_ONE) + self.shuffled(("chain", "relation", "comparison", "location"))
         used: Counter[int] = Counter()
         found: list[Expression] = []
         for family in queue:
@@ -80,13 +80,17 @@ class Describer:
     def expression(self, target: int, family: str) -> Expression | None:
         """An expression of a family about a block, or None where none is found in a few draws."""
         for _ in range(TRIES):
-            meaning = self._families[family](target)
+            meaning = self.meaning(target, family)
             if meaning is None or self.solver.refers_to(meaning) != target:
                 continue
             said = self.speaker.say(meaning)
             if said is not None:
-                return Expression(said[0], target, family, said[1], meaning)
+                return Expression(said[0], (target,), family, said[1], meaning)
         return None
+
+    def meaning(self, target: int, family: str) -> Meaning | None:
+        """One draw of what a family can say about a block, which may fit others too; None where that is nothing."""
+        return self._families[family](target)
 
     def _entity(self, target: int) -> Meaning | None:
         about = About(shape=self.scene.blocks[target].shape)
@@ -102,7 +106,7 @@ class Describer:
         return Meaning(self.rng.choice(options)) if options else None
 
     def _location(self, target: int) -> Meaning | None:
-        drawn = [about for _ in range(2) if (about := self._shared(target)) is not None]
+        drawn = [about for _ in range(2) if (about := self.shared(target)) is not None]
         if not drawn:
             return None
         about = max(drawn, key=lambda one: self._counts[one])
@@ -110,15 +114,15 @@ class Describer:
         if self._counts[about] > 2 and self.rng.random() < 0.6:
             options = [Choice(name, rank) for name in DIRECTIONS for rank in range(2, min(self._counts[about], 5))]
             options += [Choice("middle")] * 2
-        for choice in self._shuffled(options):
+        for choice in self.shuffled(options):
             meaning = Meaning(about, choice=choice)
             if self.solver.refers_to(meaning) == target:
                 return meaning
         return None
 
     def _relation(self, target: int) -> Meaning | None:
-        about = self._shared(target)
-        condition = self._related(target)
+        about = self.shared(target)
+        condition = self.related(target)
         if about is None or condition is None:
             return None
         meaning = Meaning(about, (condition,))
@@ -126,15 +130,15 @@ class Describer:
 
     def _comparison(self, target: int) -> Meaning | None:
         if self.rng.random() < 0.10:
-            about = self._shared(target, unsaid="size")
+            about = self.shared(target, unsaid="size")
             return None if about is None else Meaning(about, choice=Choice(self.rng.choice(("largest", "smallest"))))
-        name = self.rng.choice(_COMPARING)
-        unsaid = name.removeprefix("same ") if name.startswith("same ") else "size" if name.endswith("er") else None
-        about = self._shared(target, unsaid=unsaid)
+        name = self.rng.choice(COMPARING)
+        unsaid = compared_attribute(name)
+        about = self.shared(target, unsaid=unsaid)
         if about is None:
             return None
-        for anchor in self._shuffled(self._blocks):
-            phrase = self._unique(anchor, unsaid=unsaid)
+        for anchor in self.shuffled(self._blocks):
+            phrase = self.unique(anchor, unsaid=unsaid)
             if anchor == target or phrase is None:
                 continue
             if name in ("nearest", "farthest"):
@@ -146,20 +150,20 @@ class Describer:
         return None
 
     def _chain(self, target: int) -> Meaning | None:
-        about = self._shared(target)
+        about = self.shared(target)
         if about is None:
             return None
         if self.rng.random() < 0.4:
             return self._two_conditions(target, about)
-        for anchor in self._shuffled(self._blocks):
+        for anchor in self.shuffled(self._blocks):
             name = "nearest" if self.rng.random() < 0.2 else self._holding(target, anchor)
             if anchor == target or name is None:
                 continue
-            inner_about, inner = self._shared(anchor), self._related(anchor)
+            inner_about, inner = self.shared(anchor), self.related(anchor)
             if inner_about is None or inner is None or self.solver.refers_to(inner.anchors[0]) == target:
                 continue
             phrase = Meaning(inner_about, (inner,))
-            if self.solver.refers_to(phrase) != anchor or not self._has_double(phrase):
+            if self.solver.refers_to(phrase) != anchor or not self.has_double(phrase):
                 continue
             if name == "nearest":
                 return self._needing(Meaning(about, choice=Choice(name, anchor=phrase)), target, phrase)
@@ -168,7 +172,7 @@ class Describer:
 
     def _two_conditions(self, target: int, about: About) -> Meaning | None:
         """Two relations of which neither is enough."""
-        drawn = [condition for _ in range(5) if (condition := self._related(target)) is not None]
+        drawn = [condition for _ in range(5) if (condition := self.related(target)) is not None]
         weak = [one for one in drawn if (self.solver.fits(Meaning(about, (one,))) == YES).sum() >= 2]
         for first, second in itertools.combinations(weak, 2):
             meaning = Meaning(about, (first, second))
@@ -191,13 +195,13 @@ class Describer:
 
     def _negation(self, target: int) -> Meaning | None:
         if self.rng.random() < 0.55:
-            about, condition = self._shared(target), self._related(target, negated=True)
+            about, condition = self.shared(target), self.related(target, negated=True)
             if about is None or condition is None:
                 return None
             meaning = Meaning(about, (condition,))
             return meaning if self._fair(meaning, target) else None
         attribute = self.rng.choice(ATTRIBUTES)
-        about = self._shared(target, unsaid=attribute)
+        about = self.shared(target, unsaid=attribute)
         if about is None:
             return None
         fitting = np.flatnonzero(self.solver.described(about))
@@ -208,13 +212,13 @@ class Describer:
             return None
         return Meaning(about, (Lacks(attribute, tuple(others)),))
 
-    def _related(self, target: int, *, negated: bool = False) -> Relation | None:
+    def related(self, target: int, *, negated: bool = False) -> Relation | None:
         """A relation that holds (or clearly does not) between a block and others that their looks tell."""
         options = self._relations_of(target, negated=negated)
         if not options:
             return None
         name = self.rng.choices(list(options), [_SPATIAL_WEIGHTS[name] for name in options])[0]
-        phrases = [self._unique(anchor) for anchor in self.rng.choice(options[name])]
+        phrases = [self.unique(anchor) for anchor in self.rng.choice(options[name])]
         return Relation(name, tuple(phrase for phrase in phrases if phrase is not None), negated)
 
     def _relations_of(self, target: int, *, negated: bool) -> dict[str, list[tuple[int, ...]]]:
@@ -239,7 +243,7 @@ class Describer:
         names = [name for name in _SPATIAL if name != "between" and self._related_to[name][target][anchor] == YES]
         return self.rng.choice(names) if names else None
 
-    def _has_double(self, meaning: Meaning) -> bool:
+    def has_double(self, meaning: Meaning) -> bool:
         """Whether two blocks that are no anchors agree with all words about the target itself."""
         fitting = self.solver.described(meaning.about).copy()
         anchors = [anchor for c in meaning.conditions if isinstance(c, Relation) for anchor in c.anchors]
@@ -251,7 +255,7 @@ class Describer:
 
     def _fair(self, meaning: Meaning, target: int) -> bool:
         """Whether the target has a double, and the direction alone does not find it too often."""
-        if not self._has_double(meaning):
+        if not self.has_double(meaning):
             return False
         fitting = np.flatnonzero(self.solver.described(meaning.about))
         for condition in meaning.conditions:
@@ -261,18 +265,18 @@ class Describer:
                     return False
         return True
 
-    def _shared(self, block: int, unsaid: str | None = None) -> About | None:
+    def shared(self, block: int, unsaid: str | None = None) -> About | None:
         """Looks that a block shares with another one."""
         meaning = self._draw(block, unique=False, unsaid=unsaid)
         return None if meaning is None else meaning.about
 
-    def _unique(self, block: int, unsaid: str | None = None) -> Meaning | None:
+    def unique(self, block: int, unsaid: str | None = None) -> Meaning | None:
         """Looks that no other block has."""
         return self._draw(block, unique=True, unsaid=unsaid)
 
     def _pointer(self, block: int) -> Meaning | None:
         """Any phrase that denotes a block: by its looks, or by its place among its like."""
-        phrase = self._unique(block)
+        phrase = self.unique(block)
         if phrase is not None:
             return phrase
         about = self._abouts[block][-1]
@@ -300,10 +304,17 @@ class Describer:
             return None
         return meanings[bisect.bisect(weights, self.rng.random() * weights[-1], hi=len(weights) - 1)]
 
-    def _shuffled(self, values: Iterable[T]) -> list[T]:
+    def shuffled(self, values: Iterable[T]) -> list[T]:
         shuffled = list(values)
         self.rng.shuffle(shuffled)
         return shuffled
+
+
+def compared_attribute(relation: str) -> str | None:
+    """What a relation compares, which is not said of the blocks as well."""
+    if relation.startswith("same "):
+        return relation.removeprefix("same ")
+    return "size" if relation in ("larger", "smaller") else None
 
 
 def _abouts_of(scene: Scene, block: int) -> list[About]:

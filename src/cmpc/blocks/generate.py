@@ -7,14 +7,18 @@ from random import Random
 
 import numpy as np
 
+from cmpc.blocks.absent import describe_absent
 from cmpc.blocks.expressions import FEWEST, Describer
 from cmpc.blocks.meaning import Expression
 from cmpc.blocks.placement import MINIMUM_BLOCKS, Palette, sample_scene
 from cmpc.blocks.renderer import CameraView, Rendering
 from cmpc.blocks.scene import COLOURS, SHAPES, Scene
+from cmpc.blocks.several import describe_several
 
-VERSION = 1
+VERSION = 2
 """Raised whenever the same seed would give other samples."""
+_SCENES = 1
+"""The version that the scenes, and their expressions about one block, have been the same since."""
 
 SPLITS: dict[str, int] = {"train": 40_000, "val": 2_000, "test": 2_000, "test_unseen": 2_000}
 """Images of each split of the full benchmark."""
@@ -43,10 +47,10 @@ class SceneSample:
 def make_sample(seed: int, split: str, index: int, size: int) -> SceneSample:
     """The sample of a split at an index; the same on every call, in every process.
 
-    Scenes in which a block is hidden or tiny, or which give fewer than six expressions, are drawn anew. Whether a scene
-    is taken depends on its picture, so other sizes are other benchmarks.
+    Scenes in which a block is hidden or tiny, or which give fewer than six expressions about one block, are drawn anew.
+    Whether a scene is taken depends on its picture, so other sizes are other benchmarks.
     """
-    rng = np.random.default_rng([VERSION, seed, list(SPLITS).index(split), index])
+    rng = np.random.default_rng([_SCENES, seed, list(SPLITS).index(split), index])
     palette = Palette(SEEN, UNSEEN) if split == "test_unseen" else Palette(SEEN)
     while True:
         scene = sample_scene(rng, palette)
@@ -57,10 +61,14 @@ def make_sample(seed: int, split: str, index: int, size: int) -> SceneSample:
         ]
         if len(scene.blocks) < MINIMUM_BLOCKS or len(targets) < 2:
             continue
-        expressions = Describer(scene, Random(int(rng.integers(2**62)))).expressions(targets)
+        describer = Describer(scene, Random(int(rng.integers(2**62))))
+        expressions = describer.expressions(targets)
         if len(expressions) < FEWEST:
             continue
         view = CameraView(scene, size)
         seen_enough = view.areas >= LEAST_VISIBLE * view.whole_areas
         if seen_enough.all() and (view.areas >= LEAST_AREA * size * size).all():
+            expressions += describe_several(describer, targets)
+            # What is never shown is not said to be absent either: that would teach what test_unseen asks for.
+            expressions += describe_absent(describer, unsaid=frozenset() if palette.featured else UNSEEN)
             return SceneSample(split, index, scene, view.draw(), tuple(expressions))

@@ -6,11 +6,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import permutations, product
 
-from cmpc.blocks.grammar import ADJECTIVES, ATTRIBUTE, ENTITY, NOUNS, RELATION
+from cmpc.blocks.grammar import ADJECTIVES, ATTRIBUTE, ENTITY, NOUNS, RELATION, plural
 from cmpc.blocks.meaning import About, Meaning, Relation
 from cmpc.blocks.solver import Solver
 
-_SHAPE_OF = {noun: shape for shape, nouns in NOUNS.items() for noun in nouns}
+_SHAPE_OF = {word: shape for shape, nouns in NOUNS.items() for noun in nouns for word in (noun, plural(noun))}
 _SAID_BY = {words: value for value, wordings in ADJECTIVES.items() for words in wordings if " " not in words}
 _DENIALS = ("not", "neither")
 
@@ -37,9 +37,9 @@ class _Meant:
 def ground_words(text: str, word_types: Sequence[str], meaning: Meaning, solver: Solver) -> list[tuple[int, ...]]:
     """The blocks that each word speaks about, in increasing order; none for words that speak about no block.
 
-    Nouns, looks and ranks ("leftmost") of the phrase about the target speak about all blocks that its looks fit, those
-    of an anchor about the anchor. Words of a relation speak about its anchors. Articles, filling and what is denied
-    ("not a cube") speak about nothing.
+    Nouns, looks, numbers and ranks ("leftmost") of the phrase about the target speak about all blocks that its looks
+    fit, those of an anchor about the anchor. Words of a relation speak about its anchors. Articles, filling, what is
+    denied ("not a cube") and what is not there speak about nothing.
 
     Args:
         text: an expression.

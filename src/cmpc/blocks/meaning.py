@@ -1,7 +1,7 @@
-"""What an expression says, as data: a choice of one block by its own attributes, by relations and by rank.
+"""What an expression says, as data: a choice of blocks, mostly of one, by their attributes, by relations and by rank.
 
 ``Meaning`` is read in this order: the blocks that fit ``about``, of these the ones for which all ``conditions`` hold,
-of these the one that ``choice`` picks.
+of these the ones that ``choice`` picks.
 """
 
 from __future__ import annotations
@@ -12,7 +12,14 @@ from typing import Any
 
 from cmpc.blocks.scene import ATTRIBUTES, Block
 
-FAMILIES = ("entity", "attribute", "location", "relation", "chain", "comparison", "negation")
+OF_ONE = ("entity", "attribute", "location", "relation", "chain", "comparison", "negation")
+"""Expressions that refer to one block, by what tells it from the others."""
+SEVERAL = "several"
+"""Expressions that refer to two blocks or more."""
+ABSENT = ("absent noun", "absent looks", "absent relation")
+"""Expressions that fit nothing in their scene: no block has the noun; some have, but not the looks; what each noun
+phrase says is there, but the relation does not hold."""
+FAMILIES = (*OF_ONE, SEVERAL, *ABSENT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +60,7 @@ class Lacks:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """Picks one of several blocks."""
+    """Picks one of several blocks, or a few that stand first."""
 
     name: str
     """``left``, ``right``, ``front``, ``behind`` (the one farthest that way), ``middle`` (of three or five from left to
@@ -61,11 +68,13 @@ class Choice:
     rank: int = 1
     """1 for the first; 2 for "the second from the left"."""
     anchor: Meaning | None = None
+    count: int = 1
+    """2 for "the two leftmost"; only with rank 1 of ``left``, ``right``, ``front`` or ``behind``."""
 
 
 @dataclass(frozen=True, slots=True)
 class Meaning:
-    """The meaning of a phrase that denotes one block."""
+    """The meaning of a phrase that denotes blocks, most often one."""
 
     about: About = field(default_factory=About)
     conditions: tuple[Relation | Lacks, ...] = ()
@@ -78,7 +87,8 @@ class Meaning:
             values["conditions"] = [_condition_to_dict(condition) for condition in self.conditions]
         if self.choice is not None:
             anchor = {"anchor": self.choice.anchor.to_dict()} if self.choice.anchor is not None else {}
-            values["choice"] = {"name": self.choice.name, "rank": self.choice.rank, **anchor}
+            count = {"count": self.choice.count} if self.choice.count > 1 else {}
+            values["choice"] = {"name": self.choice.name, "rank": self.choice.rank, **anchor, **count}
         return values
 
     @staticmethod
@@ -87,7 +97,8 @@ class Meaning:
         choice = values.get("choice")
         if choice is not None:
             anchor = choice.get("anchor")
-            choice = Choice(choice["name"], choice["rank"], Meaning.from_dict(anchor) if anchor else None)
+            anchor = Meaning.from_dict(anchor) if anchor else None
+            choice = Choice(choice["name"], choice["rank"], anchor, choice.get("count", 1))
         conditions = tuple(_condition_from_dict(condition) for condition in values.get("conditions", ()))
         return Meaning(About(**values["about"]), conditions, choice)
 
@@ -97,13 +108,24 @@ class Expression:
     """A referring expression with all that is known about it."""
 
     text: str
-    target: int
-    """Index of the block that it refers to."""
+    targets: tuple[int, ...]
+    """Indices of the blocks that it refers to, in increasing order: one, unless the family is ``SEVERAL`` or of
+    ``ABSENT``."""
     family: str
     """One of ``FAMILIES``."""
     word_types: tuple[str, ...]
     """Type of each token of ``cmpc.data.vocabulary.tokenize(text)``, one of ``WORD_TYPES``."""
     meaning: Meaning
+
+    @property
+    def target(self) -> int:
+        """The one block that it refers to.
+
+        Raises:
+            ValueError: there are several, or none.
+        """
+        (target,) = self.targets
+        return target
 
 
 def _condition_to_dict(condition: Relation | Lacks) -> dict[str, Any]:

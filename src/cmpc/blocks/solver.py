@@ -43,6 +43,11 @@ class Solver:
             self._referents[meaning] = truth.index(YES) if alone else None
         return self._referents[meaning]
 
+    def denotes(self, meaning: Meaning) -> tuple[int, ...] | None:
+        """All blocks that a meaning fits, in increasing order; None where it is too close to call for some block."""
+        truth: list[int] = self.fits(meaning).tolist()
+        return None if UNCLEAR in truth else tuple(block for block, one in enumerate(truth) if one == YES)
+
     def described(self, about: About) -> np.ndarray:
         """Which blocks have the attributes said, bool (N,)."""
         if about not in self._described:
@@ -60,7 +65,8 @@ class Solver:
             return without * np.int8(YES)
         anchors = [self.refers_to(anchor) for anchor in condition.anchors]
         if None in anchors:
-            return np.full(self.count, UNCLEAR, np.int8)
+            missing = any(self._is_missing(anchor) for anchor in condition.anchors)
+            return np.full(self.count, NO if missing else UNCLEAR, np.int8)
         found = [anchor for anchor in anchors if anchor is not None]
         if condition.name == "between":
             truth = self.facts.between[:, found[0], found[1]]
@@ -76,8 +82,12 @@ class Solver:
         truth[found] = NO  # nothing is compared with itself
         return truth
 
+    def _is_missing(self, anchor: Meaning) -> bool:
+        """Whether an anchor clearly fits nothing, so that nothing can stand in any relation to it."""
+        return self.denotes(anchor) == ()
+
     def _choose(self, truth: Truth, choice: Choice) -> Truth:
-        """Of the blocks that fit so far, the one that the choice picks."""
+        """Of the blocks that fit so far, those that the choice picks."""
         members = np.flatnonzero(truth != NO)
         unclear = np.where(truth != NO, UNCLEAR, NO).astype(np.int8)
         if not len(members) or (truth[members] == UNCLEAR).any():
@@ -85,14 +95,15 @@ class Solver:
         if choice.anchor is not None:
             anchor = self.refers_to(choice.anchor)
             if anchor is None:
-                return unclear
+                return np.full(self.count, NO, np.int8) if self._is_missing(choice.anchor) else unclear
             members = members[members != anchor]
             distance = self.facts.distance[:, anchor, :][:, members]
-            picked = clear_extreme(distance, nearest=choice.name == "nearest") if len(members) else None
+            extreme = clear_extreme(distance, nearest=choice.name == "nearest") if len(members) else None
+            picked = None if extreme is None else [extreme]
         elif choice.name in ("largest", "smallest"):
             sizes = self._radius[members]
             best = np.flatnonzero(sizes == (sizes.max() if choice.name == "largest" else sizes.min()))
-            picked = int(best[0]) if len(best) == 1 else None
+            picked = [int(best[0])] if len(best) == 1 else None
         else:
             picked = self._in_order(members, choice)
         if picked is None:
@@ -101,17 +112,20 @@ class Solver:
         chosen[members[picked]] = YES
         return chosen
 
-    def _in_order(self, members: np.ndarray, choice: Choice) -> int | None:
+    def _in_order(self, members: np.ndarray, choice: Choice) -> list[int] | None:
         direction = "left" if choice.name == "middle" else choice.name
         values = self.facts.order[direction][members]
         if choice.name != "middle" and choice.rank == 1:
             order = np.argsort(-values, kind="stable")
-            clear = len(order) < 2 or values[order[0]] - values[order[1]] >= RANK_GAP[direction]
-            return int(order[0]) if clear and len(order) else None
+            last, after = choice.count - 1, choice.count
+            clear = len(order) == after or (
+                len(order) > after and values[order[last]] - values[order[after]] >= RANK_GAP[direction]
+            )
+            return order[:after].tolist() if clear else None
         ranked = ranks(values, RANK_GAP[direction])
         if ranked is None or (choice.name == "middle" and len(ranked) not in (3, 5)) or len(ranked) < choice.rank:
             return None
-        return int(ranked[len(ranked) // 2 if choice.name == "middle" else choice.rank - 1])
+        return [int(ranked[len(ranked) // 2 if choice.name == "middle" else choice.rank - 1])]
 
 
 def without_relations(meaning: Meaning) -> Meaning:

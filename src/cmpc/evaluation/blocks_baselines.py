@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import islice
 from pathlib import Path
 from random import Random
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cmpc.blocks.dataset import read_scenes
-from cmpc.blocks.meaning import FAMILIES, Expression
+from cmpc.blocks.meaning import FAMILIES, SEVERAL, Expression
 from cmpc.blocks.relations import YES
 from cmpc.blocks.solver import Solver, without_relations
 from cmpc.data.schema import PreparedDataset
@@ -32,8 +32,9 @@ def score_baselines(folder: str | Path, split: str, seed: int = 0) -> Scores:
 
     - ``image prior``: always the same blob, where most targets of ``train`` lie (left out without a ``train``).
     - ``random object``, ``largest object``: a block of the image, found perfectly.
-    - ``right noun``: a random one of the blocks that agree with all words about the target itself, found perfectly:
-      what one gets by reading nouns and attributes and ignoring relations.
+    - ``right noun``: a random one of the blocks that agree with all words about the target itself, found perfectly, or
+      all of them where the expression is about several, or nothing where none agrees: what one gets by reading nouns
+      and attributes and ignoring relations.
 
     Raises:
         UserError: the folder is no Blocks dataset.
@@ -43,7 +44,7 @@ def score_baselines(folder: str | Path, split: str, seed: int = 0) -> Scores:
     guesses: dict[str, Callable[[Solver, np.ndarray, Expression], np.ndarray]] = {
         "random object": lambda solver, masks, expression: masks[rng.randrange(len(masks))],
         "largest object": lambda solver, masks, expression: masks[masks.sum(axis=(1, 2)).argmax()],
-        "right noun": lambda solver, masks, expression: masks[rng.choice(_agreeing(solver, expression))],
+        "right noun": lambda solver, masks, expression: _together(masks, _agreeing(solver, expression, rng)),
     }
     if prior is not None:
         guesses = {"image prior": lambda solver, masks, expression: prior, **guesses}
@@ -53,7 +54,9 @@ def score_baselines(folder: str | Path, split: str, seed: int = 0) -> Scores:
         for expression in record.expressions:
             for name, guess in guesses.items():
                 found = guess(solver, masks, expression)
-                parts[name][expression.family].append(Score.of(overlap(found, masks[expression.target])))
+                truth = _together(masks, expression.targets)
+                score = Score.of(overlap(found, truth), int(np.count_nonzero(truth)))
+                parts[name][expression.family].append(score)
     scores = {name: {family: Score.total(found) for family, found in by.items()} for name, by in parts.items()}
     return {name: {"all": Score.total(by.values()), **by} for name, by in scores.items()}
 
@@ -64,10 +67,11 @@ def image_prior(folder: str | Path) -> np.ndarray:
     area = expressions = 0
     for record in islice(read_scenes(folder, "train"), PRIOR_IMAGES):
         masks = record.decode_masks()
-        weights = np.bincount([expression.target for expression in record.expressions], minlength=len(masks))
+        targets = [block for expression in record.expressions for block in expression.targets]
+        weights = np.bincount(targets, minlength=len(masks))
         summed = np.tensordot(weights.astype(np.float64), masks.astype(np.float64), axes=1)
         total = summed if total is None else total + summed
-        area, expressions = area + int(summed.sum()), expressions + int(weights.sum())
+        area, expressions = area + int(summed.sum()), expressions + len(record.expressions)
     assert total is not None, "a split holds at least one image"
     order = np.sort(total.ravel())[::-1]
     intersection = np.cumsum(order)
@@ -89,6 +93,13 @@ def baseline_table(folder: str | Path, split: str) -> Table:
     return table
 
 
-def _agreeing(solver: Solver, expression: Expression) -> list[int]:
+def _agreeing(solver: Solver, expression: Expression, rng: Random) -> list[int]:
+    """The block that reading without relations takes; all that agree where the expression is about several."""
     truth = solver.fits(without_relations(expression.meaning))
-    return [int(block) for block in np.flatnonzero(truth == YES)]
+    blocks = [int(block) for block in np.flatnonzero(truth == YES)]
+    return blocks if expression.family == SEVERAL or not blocks else [rng.choice(blocks)]
+
+
+def _together(masks: np.ndarray, blocks: Sequence[int]) -> np.ndarray:
+    """The mask of blocks together, of none without a pixel inside, (S, S)."""
+    return np.any(masks[list(blocks)], axis=0) if blocks else np.zeros_like(masks[0])
