@@ -1,8 +1,9 @@
-"""Do the stages of an explanation do what they are named after? Measures it over a split of Blocks.
+"""Do the stages of an explanation do what they are named after? Measures it over a split of Blocks, or of photos.
 
-python -m benchmarks.explanation_meaning BLOCKS MODEL --split test --out meaning.json
+python -m benchmarks.explanation_meaning DATA MODEL --split test --out meaning.json
 
-Blocks knows every object of an image, its shape, and what each noun means, so two claims of the paper can be tested:
+Blocks and the data of cmpc phrase know what each noun names and what else is there, so two claims of the paper can be
+tested:
 
 1. Entities: a noun alone is answered inside the objects that it names, more than elsewhere.
 2. Reasoning: the whole expression raises the target over its best distractor, in log-odds.
@@ -11,6 +12,7 @@ Blocks knows every object of an image, its shape, and what each noun means, so t
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -22,8 +24,10 @@ from numpy.typing import NDArray
 
 from cmpc.blocks.dataset import read_scenes
 from cmpc.blocks.grammar import NOUNS
-from cmpc.data.schema import PreparedDataset
+from cmpc.data.schema import PreparedDataset, ReferredObject
+from cmpc.data.vocabulary import tokenize
 from cmpc.devices import choose_device
+from cmpc.errors import UserError
 from cmpc.explanation import Explanation, Stages
 from cmpc.files import atomic_file
 from cmpc.segmenter import Segmenter
@@ -115,57 +119,135 @@ class StageMeaning:
         }
 
 
+@dataclass(frozen=True)
+class Asked:
+    """An expression, and what is known of it."""
+
+    text: str
+    family: str
+    target: int | None
+    """Number of the one thing that it means; None of none and of several."""
+    nouns: Mapping[int, NDArray[np.bool_]]
+    """What each noun names, (H, W), by its position among the tokens."""
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A picture with what is known of it."""
+
+    image: Path
+    masks: NDArray[np.bool_]
+    """Its K things, (K, H, W)."""
+    asked: Sequence[Asked]
+
+
+def blocks_scenes(folder: str | Path, split: str) -> Iterator[Scene]:
+    """The scenes of a split of Blocks.
+
+    Raises:
+        UserError: the folder is no Blocks dataset or lacks the split.
+    """
+    images = Path(str(PreparedDataset.open(folder).image_folder))
+    for scene in read_scenes(folder, split):
+        masks = scene.decode_masks()
+        shapes = np.array([block.shape for block in scene.scene.blocks])
+        asked = []
+        for expression in scene.expressions:
+            nouns = {}
+            for position, (word, word_type) in enumerate(
+                zip(tokenize(expression.text), expression.word_types, strict=True)
+            ):
+                named = shapes == SHAPE_OF_NOUN.get(word)
+                if word_type == "entity" and named.any():
+                    nouns[position] = masks[named].any(axis=0)
+            target = expression.target if len(expression.targets) == 1 else None
+            asked.append(Asked(expression.text, expression.family, target, nouns))
+        yield Scene(images / scene.image, masks, asked)
+
+
+def photo_scenes(folder: str | Path, split: str) -> Iterator[Scene]:
+    """The photos of a split of prepared data whose words say what they speak about, such as those of cmpc phrase.
+
+    Raises:
+        UserError: the folder is no prepared dataset, lacks the split or says nothing about its words.
+    """
+    dataset = PreparedDataset.open(folder)
+    rows = dataset.read(split)
+    if not any(row.grounding for row in rows):
+        raise UserError(f"the words of {folder} do not say what they speak about: give Blocks, or data of cmpc phrase.")
+    by_image: dict[str, list[ReferredObject]] = {}
+    for row in rows:
+        by_image.setdefault(row.image, []).append(row)
+    for image, of_image in by_image.items():
+        things = [row for row in of_image if not row.is_empty and len(row.instances) < 2]
+        numbers = {row.ref_id: number for number, row in enumerate(things)}
+        asked = []
+        for row in of_image:
+            for number, text in enumerate(row.expressions if row.grounding else ()):
+                types = row.word_types[number]
+                nouns = {
+                    position: row.decode(grounded.rle)
+                    for grounded in row.grounding[number]
+                    for position in grounded.words
+                    if types[position] == "entity"
+                }
+                asked.append(Asked(text, row.groups[number], numbers.get(row.ref_id), nouns))
+        if things:
+            yield Scene(Path(str(dataset.image_folder)) / image, np.stack([row.decode_mask() for row in things]), asked)
+
+
 def measure(segmenter: Segmenter, folder: str | Path, split: str, *, limit: int | None = None) -> StageMeaning:
     """Explains every expression of a split and compares the stages with the truth.
 
     Args:
         segmenter: the model.
-        folder: a Blocks dataset.
+        folder: a Blocks dataset, or prepared data whose words say what they speak about.
         split: of the dataset.
         limit: only its first images.
 
     Raises:
-        UserError: the folder is no Blocks dataset or lacks the split, an image is broken, or the model has no stages.
+        UserError: the folder is neither or lacks the split, an image is broken, or the model has no stages.
     """
-    dataset, meaning = PreparedDataset.open(folder), StageMeaning()
-    for scene in islice(read_scenes(folder, split), limit):
-        image = dataset.image_folder / scene.image
-        seen = segmenter.set_image(image)
-        masks = scene.decode_masks()
-        shapes = [block.shape for block in scene.scene.blocks]
+    read = blocks_scenes if (Path(folder) / "scenes").is_dir() else photo_scenes
+    meaning = StageMeaning()
+    for scene in islice(read(folder, split), limit):
+        seen = segmenter.set_image(scene.image)
         meaning.images += 1
-        for expression in scene.expressions:
-            explanation = segmenter.explain(expression.text, image=image, seen=seen)
-            _add_nouns(meaning.nouns, explanation, expression.word_types, masks, shapes)
-            if len(masks) < 2 or len(expression.targets) != 1:
+        for asked in scene.asked:
+            explanation = segmenter.explain(asked.text, image=scene.image, seen=seen)
+            tokens = [position for position, _ in segmenter.vocabulary.split(asked.text)]
+            for word, grid in explanation.network.words.items():
+                if tokens[word] in asked.nouns:
+                    values = explanation.on_photo(grid, *explanation.pixels.shape[:2])
+                    _add_noun(meaning.nouns, values, asked.nouns[tokens[word]], scene.masks)
+            if asked.target is None:
                 continue  # there is no one target before the others
-            family = meaning.families.setdefault(expression.family, Margins())
-            family.add(expression.target, masks, _maps(explanation, explanation.network))
+            target = scene.masks[asked.target]
+            masks = np.stack([target, *_apart(scene.masks, target)])
+            if len(masks) < 2:
+                continue
+            family = meaning.families.setdefault(asked.family, Margins())
+            family.add(0, masks, _maps(explanation, explanation.network))
             for level, stages in explanation.levels.items():
-                meaning.levels.setdefault(level, Margins()).add(expression.target, masks, _maps(explanation, stages))
+                meaning.levels.setdefault(level, Margins()).add(0, masks, _maps(explanation, stages))
     return meaning
 
 
-def _add_nouns(
-    nouns: NounResponses,
-    explanation: Explanation,
-    word_types: tuple[str, ...],
-    masks: NDArray[np.bool_],
-    shapes: list[str],
+def _add_noun(
+    nouns: NounResponses, values: NDArray[np.float32], inside: NDArray[np.bool_], masks: NDArray[np.bool_]
 ) -> None:
-    """Adds the nouns of an expression that the model takes for entities or attributes."""
-    height, width = explanation.pixels.shape[:2]
-    anywhere = masks.any(axis=0)
-    for position, grid in explanation.network.words.items():
-        shape = SHAPE_OF_NOUN.get(explanation.prediction.words[position])
-        if word_types[position] != "entity" or shape not in shapes:
-            continue
-        matching = np.array([other == shape for other in shapes])
-        inside, others = masks[matching].any(axis=0), masks[~matching].any(axis=0)
-        values = explanation.on_photo(grid, height, width)
-        nouns.inside.append(_mean(values[inside]))
-        nouns.other_objects.append(_mean(values[others]))
-        nouns.ground.append(_mean(values[~anywhere]))
+    """Adds how strongly a noun is answered, (H, W), where it names these pixels."""
+    others = np.any(_apart(masks, inside), axis=0) & ~inside
+    nouns.inside.append(_mean(values[inside]))
+    nouns.other_objects.append(_mean(values[others]))
+    nouns.ground.append(_mean(values[~masks.any(axis=0) & ~inside]))
+
+
+def _apart(masks: NDArray[np.bool_], from_mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Of the masks, (K, H, W), those that share at most half of the smaller one with a mask: clothes are no rivals of
+    whom wears them."""
+    areas = np.minimum(masks.sum(axis=(1, 2)), from_mask.sum())
+    return masks[2 * (masks & from_mask).sum(axis=(1, 2)) <= areas]
 
 
 def _maps(explanation: Explanation, stages: Stages) -> dict[str, NDArray[np.float32]]:
@@ -188,7 +270,7 @@ class Options:
     """What to measure."""
 
     data: Annotated[Path, tyro.conf.Positional]
-    """Blocks dataset, from cmpc blocks."""
+    """Dataset, from cmpc blocks or cmpc phrase."""
     model: Annotated[str, tyro.conf.Positional]
     """Folder of the model, or its name on the Hugging Face hub."""
     split: str = "test"

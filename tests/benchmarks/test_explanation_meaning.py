@@ -9,10 +9,13 @@ from typing import cast
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from benchmarks.explanation_meaning import Margins, measure
 from cmpc.blocks.dataset import SceneRecord, Settings, make_blocks, read_scenes
 from cmpc.blocks.grammar import NOUNS
+from cmpc.data.masks import box_of, encode_mask
+from cmpc.data.schema import DatasetInfo, GroundedWords, ReferredObject, write_dataset
 from cmpc.data.vocabulary import Vocabulary, tokenize
 from cmpc.errors import UserError
 from cmpc.explanation import Explanation
@@ -42,6 +45,7 @@ class Oracle:
 
     def __init__(self, segmenter: Segmenter, scenes: list[SceneRecord]) -> None:
         self.segmenter = segmenter
+        self.vocabulary = segmenter.vocabulary
         self.scenes = {scene.image: scene for scene in scenes}
 
     def set_image(self, image: Path) -> EncodedImage:
@@ -50,7 +54,7 @@ class Oracle:
     def explain(self, expression: str, *, image: Path, seen: EncodedImage) -> Explanation:
         scene = self.scenes[f"test/{image.name}"]
         masks = scene.decode_masks()
-        target = next(one.target for one in scene.expressions if one.text == expression)
+        targets = next(one.targets for one in scene.expressions if one.text == expression)
         words = {}
         for position, word in enumerate(tokenize(expression)):
             named = [word in NOUNS[block.shape] for block in scene.scene.blocks]
@@ -60,7 +64,7 @@ class Oracle:
             plain.network,
             words=words,
             entities=(0.1 + 0.8 * masks.any(axis=0)).astype(np.float32),
-            result=(0.1 + 0.8 * masks[target]).astype(np.float32),
+            result=(0.1 + 0.8 * masks[list(targets)].any(axis=0)).astype(np.float32),
         )
         return dataclasses.replace(plain, network=stages)
 
@@ -76,7 +80,7 @@ def test_perfect_stages_give_perfect_figures(segmenter: Segmenter, blocks: Path)
     assert nouns["other_objects"] == pytest.approx(0.1, abs=1e-3)
     assert nouns["ground"] == pytest.approx(0.1, abs=1e-3)
     assert nouns["inside_above_other_objects"] == nouns["inside_above_ground"] == 1
-    assert reasoning["cases"] == sum(len(scene.expressions) for scene in scenes)
+    assert reasoning["cases"] == sum(len(one.targets) == 1 for scene in scenes for one in scene.expressions)
     assert reasoning["result"]["margin"] == pytest.approx(2 * np.log(9), abs=1e-2)  # from odds of 1 : 9 to 9 : 1
     assert reasoning["result"]["target_first"] == 1
     assert reasoning["entities"]["margin"] == pytest.approx(0, abs=1e-2)
@@ -98,6 +102,54 @@ def test_folder_that_is_no_blocks_dataset_is_refused(segmenter: Segmenter, block
         measure(segmenter, tmp_path / "nothing", "test")
     with pytest.raises(UserError, match="no scenes of split val"):
         measure(segmenter, blocks, "val")
+
+
+def test_photos_with_words_that_say_what_they_speak_about(
+    segmenter: Segmenter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    masks = np.zeros((3, 48, 64), bool)
+    masks[0, 4:40, 4:24] = masks[1, 8:40, 36:60] = True
+    masks[2, 20:40, 6:20] = True  # of what the first one wears
+    names = ("cube", "ball", "ring")
+    rows = [
+        ReferredObject(
+            ref_id=name,
+            image_id="1",
+            image="1.png",
+            height=48,
+            width=64,
+            rle=encode_mask(mask),
+            box=box_of(encode_mask(mask), 48, 64),
+            category=name,
+            expressions=(f'"the {name}"',),
+            groups=("entity",),
+            word_types=(("unnecessary", "unnecessary", "entity", "unnecessary"),),
+            grounding=((GroundedWords(encode_mask(mask), (2,)),),),
+        )
+        for name, mask in zip(names, masks, strict=True)
+    ]
+    Image.fromarray(np.zeros((48, 64, 3), np.uint8)).save(tmp_path / "1.png")
+    write_dataset(tmp_path / "data", DatasetInfo("photos", images=str(tmp_path)), {"val": rows})
+
+    def explain(self: Segmenter, text: str, *, image: Path, seen: EncodedImage) -> Explanation:
+        found = original(self, text, image=image, seen=seen)
+        values = (0.1 + 0.8 * masks[names.index(text.strip('"').split()[1])]).astype(np.float32)
+        words = {position: values for position, word in enumerate(found.prediction.words) if word in names}
+        return dataclasses.replace(
+            found, network=dataclasses.replace(found.network, words=words, entities=values, result=values)
+        )
+
+    original = Segmenter.explain
+    monkeypatch.setattr(Segmenter, "explain", explain)
+    figures = measure(segmenter, tmp_path / "data", "val").to_dict()
+    assert (figures["images"], figures["nouns"]["cases"], figures["reasoning"]["cases"]) == (1, 3, 3)
+    assert figures["nouns"]["inside"] == pytest.approx(0.9, abs=1e-3)
+    assert figures["nouns"]["other_objects"] == pytest.approx(0.1, abs=1e-3)  # what is worn is no other object
+    assert figures["reasoning"]["result"]["target_first"] == 1
+    without = [dataclasses.replace(row, grounding=()) for row in rows]
+    write_dataset(tmp_path / "without", DatasetInfo("photos", images=str(tmp_path)), {"val": without})
+    with pytest.raises(UserError, match="do not say what they speak about"):
+        measure(segmenter, tmp_path / "without", "val")
 
 
 def test_margin_is_to_the_best_distractor() -> None:
