@@ -116,7 +116,7 @@ class StageMeaning:
 
 
 def measure(segmenter: Segmenter, folder: str | Path, split: str, *, limit: int | None = None) -> StageMeaning:
-    """Explains every expression of a split and compares the stages with the truth.
+    """Explains every expression about one block of a split and compares the stages with the truth.
 
     Args:
         segmenter: the model.
@@ -135,10 +135,12 @@ def measure(segmenter: Segmenter, folder: str | Path, split: str, *, limit: int 
         shapes = [block.shape for block in scene.scene.blocks]
         meaning.images += 1
         for expression in scene.expressions:
+            if len(expression.targets) != 1:
+                continue  # there is no target that could come first
             explanation = segmenter.explain(expression.text, image=image, seen=seen)
             _add_nouns(meaning.nouns, explanation, expression.word_types, masks, shapes)
-            if len(masks) < 2 or len(expression.targets) != 1:
-                continue  # there is no one target before the others
+            if len(masks) < 2:
+                continue
             family = meaning.families.setdefault(expression.family, Margins())
             family.add(expression.target, masks, _maps(explanation, explanation.network))
             for level, stages in explanation.levels.items():

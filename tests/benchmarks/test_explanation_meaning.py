@@ -76,7 +76,7 @@ def test_perfect_stages_give_perfect_figures(segmenter: Segmenter, blocks: Path)
     assert nouns["other_objects"] == pytest.approx(0.1, abs=1e-3)
     assert nouns["ground"] == pytest.approx(0.1, abs=1e-3)
     assert nouns["inside_above_other_objects"] == nouns["inside_above_ground"] == 1
-    assert reasoning["cases"] == sum(len(scene.expressions) for scene in scenes)
+    assert reasoning["cases"] == sum(len(one.targets) == 1 for scene in scenes for one in scene.expressions)
     assert reasoning["result"]["margin"] == pytest.approx(2 * np.log(9), abs=1e-2)  # from odds of 1 : 9 to 9 : 1
     assert reasoning["result"]["target_first"] == 1
     assert reasoning["entities"]["margin"] == pytest.approx(0, abs=1e-2)
