@@ -118,6 +118,8 @@ def read_photos() -> list[Asked]:
 
 def render_scenes() -> list[Asked]:
     """The first scenes of the test split of Blocks."""
+    import numpy as np
+
     from cmpc.blocks.generate import make_sample
 
     scenes = []

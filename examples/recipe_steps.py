@@ -41,8 +41,15 @@ def save(model: Path, out: Path, card: str | None) -> None:
     save_model_folder(out, loaded.model, loaded.vocabulary, card, dtype=torch.float16)
 
 
-def scores_of(report: dict[str, Any]) -> dict[str, dict[str, float]]:
-    """Scores of ``report.json`` without DenseCRF, of all expressions and of each group."""
+SOMETHING = "something"
+"""Row of the report with all expressions that refer to something, where some refer to nothing."""
+
+
+def scores_of(report: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Scores of ``report.json`` without DenseCRF, of all expressions, of each group and by the number of targets.
+
+    ``absent`` counts expressions that refer to nothing; N-acc and T-acc are None where there are none to take them of.
+    """
     table = report["tables"]["without_crf"]
     return {
         name: {
@@ -50,6 +57,9 @@ def scores_of(report: dict[str, Any]) -> dict[str, dict[str, float]]:
             "overall IoU": score["overall_iou"],
             "mean IoU": score["mean_iou"],
             "precision@0.5": score["precision"]["0.5"],
+            "absent": score.get("absent", 0),
+            "N-acc": score.get("no_target_accuracy"),
+            "T-acc": score.get("target_accuracy"),
         }
         for name, score in {"all": table["all"], **table["groups"], **table.get("targets", {})}.items()
     }

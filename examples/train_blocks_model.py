@@ -15,9 +15,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from recipe_steps import Stage, command, hours, machine, percent, save, scores_of
+from recipe_steps import SOMETHING, Stage, command, hours, machine, percent, save, scores_of
 
-FAMILIES = ("entity", "attribute", "location", "relation", "chain", "comparison", "negation")
+from cmpc.blocks.meaning import ABSENT, OF_ONE, SEVERAL
+
 SPLITS = ("val", "test", "test_unseen")
 IMAGES = 40_000
 """Images to learn from; each other split has a twentieth."""
@@ -48,11 +49,17 @@ STAGES = {
         "train",
         f"{EXPRESSIONS} --image.size 192 --freeze-backbone --batch-images 4 --steps 26000 --learning-rate 1.2e-3",
     ),
+    "none-or-many": Stage(
+        "train",
+        "--network.presence-channels 48 --image.size 192 --freeze-backbone --batch-images 4 --expressions-per-image 8 "
+        "--no-augmentation --validate-every 0 --steps 12000 --learning-rate 1e-3",
+    ),
 }
 """As the paper's, the backbone is trained to see before the network learns words; shapes in all colours in its second
 stage. ``objects`` teaches the classes by which "the same colour as" is told, and where each block stands. Most is
 learned from small pictures, fine masks from larger ones. That changes what is seen of blocks, so that it is taught once
-more before most is learned of relations, from larger pictures and with what sees kept as it is."""
+more before most is learned of relations, from larger pictures and with what sees kept as it is. The last stage
+adds the head that tells whether anything fits."""
 
 
 def main() -> int:
@@ -169,20 +176,39 @@ Weights are stored in half precision; the figures below are of what is stored.
 
 {results(reports)}
 
+`several` is about two blocks or more; `{SOMETHING}` are all expressions that fit one block or several. Of the others,
+which fit nothing, it tells so many (N-acc): `{ABSENT[0]}` where no block has the noun, `{ABSENT[1]}` where some have it
+but not the looks, `{ABSENT[2]}` where all that is named is there but the relation does not hold. T-acc is the share of
+the expressions that fit something for which it finds something:
+
+{presence(reports)}
+
 ## Limits
 
-It answers every expression with a mask, also where nothing fits. It sees pictures at {size} x {size} pixels.
+It can be wrong about whether anything fits, as the second table says. It sees pictures at {size} x {size} pixels.
 """
 
 
 def results(reports: dict[str, dict[str, Any]]) -> str:
-    """Markdown table: a row for each split and figure, a column for each family."""
-    lines = [f"| | all | {' | '.join(FAMILIES)} |", "| --- |" + " --- |" * (len(FAMILIES) + 1)]
+    """Markdown table: a row for each split and figure, a column for each family that fits something."""
+    columns = (SOMETHING, *OF_ONE, SEVERAL)
+    lines = [f"| | {' | '.join(columns)} |", "| --- |" + " --- |" * len(columns)]
     for split, report in reports.items():
         scores = scores_of(report)
         for figure in ("overall IoU", "mean IoU", "precision@0.5"):
-            cells = " | ".join(percent(scores[family][figure]) for family in ("all", *FAMILIES))
+            cells = " | ".join(percent(scores[column][figure]) for column in columns)
             lines.append(f"| {split}, {figure} | {cells} |")
+    return "\n".join(lines)
+
+
+def presence(reports: dict[str, dict[str, Any]]) -> str:
+    """Markdown table: how often it is told that nothing fits, and that something does, in each split."""
+    columns = ("N-acc", *(f"N-acc, {family}" for family in ABSENT), "T-acc")
+    lines = [f"| | {' | '.join(columns)} |", "| --- |" + " --- |" * len(columns)]
+    for split, report in reports.items():
+        scores = scores_of(report)
+        told = [scores[family]["N-acc"] for family in ("all", *ABSENT)]
+        lines.append(f"| {split} | {' | '.join(map(percent, (*told, scores['all']['T-acc'])))} |")
     return "\n".join(lines)
 
 

@@ -17,7 +17,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from recipe_steps import Stage, command, hours, listed, machine, percent, save, scores_of
+from recipe_steps import SOMETHING, Stage, command, hours, listed, machine, percent, save, scores_of
 
 FAMILIES = ("entity", "attribute", "location", "relation", "comparison", "clothing", "negation", "several")
 SCENES = 24_000
@@ -53,8 +53,6 @@ STAGES = {
 """First the later half of the backbone learns the kinds of things, and the object head which cells show one thing; then
 the network learns words, with what sees kept as it is; a little of all together; more words; at last more of all, also
 what lies around the words."""
-SOMETHING = "something"
-"""Row of the report with all expressions that refer to something, where some refer to nothing."""
 LEAST_OF_A_KIND = 10
 """Expressions from which the card gives the figures of a kind."""
 
@@ -226,13 +224,13 @@ def machines(work: Path) -> str:
 
 def presence(report: dict[str, Any]) -> str:
     """How often it is told that nothing fits, and that something does."""
-    score = report["tables"]["without_crf"]["all"]
-    if "absent" not in score:
+    score = scores_of(report)["all"]
+    if not score["absent"]:
         return ""
     return (
         f"Of {score['absent']:,} expressions that fit nothing in their photo, some of them about kinds of things that "
-        f"are in it, it tells {percent(score['no_target_accuracy'])} % (N-acc); where something fits, it finds "
-        f"something in {percent(score['target_accuracy'])} % (T-acc)."
+        f"are in it, it tells {percent(score['N-acc'])} % (N-acc); where something fits, it finds "
+        f"something in {percent(score['T-acc'])} % (T-acc)."
     )
 
 

@@ -28,6 +28,11 @@ TINY_STAGES = {
     ),
     "masks": recipe.Stage("train", f"{recipe.EXPRESSIONS} --image.size 96 --batch-images 2 --steps 2"),
     "objects-again": recipe.Stage("pretrain", "--parts objects --image.size 96 --steps 2"),
+    "none-or-many": recipe.Stage(
+        "train",
+        "--network.presence-channels 8 --image.size 96 --freeze-backbone --batch-images 2 --expressions-per-image 8 "
+        "--no-augmentation --validate-every 0 --steps 2",
+    ),
 }
 
 
@@ -45,6 +50,8 @@ def test_recipe_makes_a_model_with_a_card_and_goes_on_where_it_was_stopped(
     assert recipe.main() == 0
     card = (model / "README.md").read_text(encoding="utf-8")
     assert "| test_unseen, precision@0.5 |" in card
+    assert "| | something | entity |" in card
+    assert "| | N-acc | N-acc, absent noun | N-acc, absent looks | N-acc, absent relation | T-acc |" in card
     assert "sees pictures at 96 x 96 pixels" in card
     assert "cmpc pretrain --parts objects --image.size 96 --steps 2    # objects-again" in card
     assert len(list((tmp_path / "examples").glob("*.jpg"))) == recipe.EXAMPLES
@@ -65,7 +72,8 @@ def test_recipe_makes_a_model_with_a_card_and_goes_on_where_it_was_stopped(
 
     stored = load_file(model / "model.safetensors")
     assert {value.dtype for value in stored.values() if value.is_floating_point()} == {torch.float16}
-    assert cmpc.load(model).model.config.image.size == 96
+    config = cmpc.load(model).model.config
+    assert (config.image.size, config.network.presence_channels) == (96, 8)
     weights = (model / "model.safetensors").read_bytes()
     capsys.readouterr()
     assert recipe.main() == 0

@@ -65,14 +65,18 @@ def test_half_the_bytes_give_the_same_answers(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_the_model_of_blocks_finds_as_much_as_its_card_says() -> None:
-    """On the first scenes of ``test``, less by no more than what so few can be off by: two standard errors."""
+    """On the first scenes of ``test``, less by no more than what so few can be off by: two standard errors. Of all
+    families that the card has a column for."""
     segmenter = cmpc.load("blocks")
+    card = (BLOCKS / "README.md").read_text(encoding="utf-8")
     intersections, unions, hits, expressions = np.zeros((4, SCENES))  # of each scene
     for index in range(SCENES):
         sample = make_sample(0, "test", index, 192)
-        predictions = segmenter.predict([some.text for some in sample.expressions], image=sample.rendering.pixels)
-        for expression, prediction in zip(sample.expressions, predictions, strict=True):
-            common = overlap(prediction.mask, sample.rendering.mask(expression.target))
+        asked = [expression for expression in sample.expressions if f"| {expression.family} |" in card]
+        predictions = segmenter.predict([some.text for some in asked], image=sample.rendering.pixels)
+        for expression, prediction in zip(asked, predictions, strict=True):
+            truth = np.any([sample.rendering.mask(block) for block in expression.targets], axis=0)
+            common = overlap(prediction.mask, truth)
             intersections[index] += common.intersection
             unions[index] += common.union
             hits[index] += common.iou >= 0.5
