@@ -74,9 +74,9 @@ class PackedImages:
         index = self.folder / INDEX
         try:
             if isinstance(index, RemotePath):
-                table = pq.read_table(pa.BufferReader(index.read()))
+                table = pq.ParquetFile(pa.BufferReader(index.read())).read()
             else:
-                table = pq.read_table(index) if index.exists() else _index(index.parent)
+                table = pq.ParquetFile(index).read() if index.exists() else _index(index.parent)
             names = {name: number for number, name in enumerate(table["image"].to_pylist())}
             return names, np.stack([table[name].to_numpy().astype(np.int64) for name in ("file", "start", "length")])
         except FileNotFoundError:

@@ -51,8 +51,12 @@ class SequenceOnDisk(Sequence[Item], Generic[Item]):
 
         Raises:
             UserError: the folder for temporary files is full.
+            ValueError: it is nested too deeply.
         """
-        self._unwritten += json.dumps(self._to_values(item), separators=(",", ":")).encode()
+        try:
+            self._unwritten += json.dumps(self._to_values(item), separators=(",", ":")).encode()
+        except RecursionError:
+            raise ValueError("it is nested too deeply") from None
         self._ends.append(self._written + len(self._unwritten))
         if len(self._unwritten) >= _BYTES_AT_ONCE:
             self._write()
