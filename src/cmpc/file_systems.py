@@ -78,6 +78,11 @@ class RemotePath:
         return self.key.rpartition("/")[2]
 
     @property
+    def stem(self) -> str:
+        """The name without its suffix."""
+        return Path(self.name).stem
+
+    @property
     def suffix(self) -> str:
         """What the name ends with, from its last full stop on."""
         return Path(self.name).suffix
@@ -211,6 +216,11 @@ def place(text: str | Path | RemotePath) -> Place:
     if not bucket:
         raise UsageError(f"the {scheme}:// URL names no bucket: give {scheme}://bucket/folder.")
     return RemotePath(scheme, bucket, key.strip("/"))
+
+
+def is_url(text: str) -> bool:
+    """Whether a text is a URL of whatever kind, not a path."""
+    return _URL.fullmatch(text) is not None
 
 
 def read(file: Place, *, at_most: int = MAX_TABLE) -> bytes:

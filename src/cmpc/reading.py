@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import codecs
 import errno
+import io
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TextIO
 
 MAX_TABLE = 4 * 1024**3
 """Larger tables and annotations (bytes) are refused before they are read into memory."""
@@ -52,6 +55,17 @@ def read_text(path: str | Path, *, at_most: int = MAX_TABLE) -> str:
     """
     data = read_file(path, at_most=at_most)
     return data.decode("utf-16" if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig")
+
+
+@contextmanager
+def open_text(path: str | Path, *, at_most: int = MAX_TABLE) -> Iterator[TextIO]:
+    """A text file line by line, which end in ``"\n"`` alone; encodings and errors as ``read_text``, also while it is
+    read."""
+    with open_file(path, at_most=at_most) as file:
+        is_utf16 = file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+        file.seek(0)
+        with io.TextIOWrapper(file, encoding="utf-16" if is_utf16 else "utf-8-sig", newline="\n") as text:
+            yield text
 
 
 def read_file(path: str | Path, *, at_most: int = MAX_TABLE) -> bytes:

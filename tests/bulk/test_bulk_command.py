@@ -10,11 +10,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 
 import cmpc
 from bulk.material import EXPRESSIONS, answers, bulk, write_lines
 from cmpc.bulk.outputs import COLUMNS, BulkOutput
+from cmpc.data.vocabulary import Vocabulary
 from cmpc.engines.torch_engine import TorchEngine
+from cmpc.model_folder import save_model_folder
+from cmpc.models.build import build_network
+from networks import tiny_config
 
 
 @pytest.fixture(scope="module")
@@ -168,6 +173,7 @@ def test_a_finished_job_can_be_resumed_with_nothing_left(
     ("change", "named"),
     [
         (("--threshold", "0.4"), "threshold"),
+        (("--presence-threshold", "0.4"), "presence threshold"),
         (("--rows-per-part", "9"), "rows in a part"),
         (("--model", "photos"), "model"),
         ((), "input"),
@@ -186,6 +192,21 @@ def test_another_job_is_not_resumed(
     options = ("--model", tiny_model_folder, "--out", whole, "--rows-per-part", 8, "--resume")
     assert bulk(other, *options, *change) == 2
     assert named in capsys.readouterr().err
+
+
+def test_masks_are_empty_below_the_threshold_of_presence(table: Path, vocabulary: Vocabulary, tmp_path: Path) -> None:
+    torch.manual_seed(3)
+    config = tiny_config(len(vocabulary), presence_channels=6)
+    save_model_folder(tmp_path / "telling", build_network(config), vocabulary)
+    found = {}
+    for threshold in ("0", "1"):
+        options = ("--threshold", "0", "--presence-threshold", threshold)
+        assert bulk(table, "--model", tmp_path / "telling", "--out", tmp_path / threshold, *options) == 0
+        found[threshold] = answers(tmp_path / threshold)
+    assert all(row["box"] is not None for row in found["0"])  # every pixel is likely enough
+    assert all(row["box"] is None for row in found["1"])
+    assert [row["present"] for row in found["0"]] == [row["present"] for row in found["1"]]
+    assert all(0 < row["present"] < 1 for row in found["0"])
 
 
 @pytest.mark.parametrize("content", ["", "[]", "[" * 100_000])
@@ -255,6 +276,7 @@ def test_a_job_of_which_nothing_can_be_answered_fails(
         (("TABLE", "--workers", "2"), 2, "--workers goes with --engine ray"),
         (("TABLE", "--rows-per-part", "0"), 2, "--rows-per-part must lie between"),
         (("TABLE", "--threshold", "2"), 2, "--threshold must lie between"),
+        (("TABLE", "--presence-threshold", "1.5"), 2, "--presence-threshold must lie between"),
         (("TABLE", "--model", "nowhere/at/all"), 1, "nowhere/at/all is not a model folder"),
         (("TABLE", "--device", "abacus"), 1, "there is no device 'abacus'"),
         (("TABLE", "--out", "photo.jpg"), 1, "is a file"),

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -13,6 +17,10 @@ from cmpc.errors import UserError
 from object_storage import SECRET, Bucket
 from training.scenes import QUICK_RUN, losses
 
+TINY = (
+    *("--image.size", "32", "--backbone.channels", "8", "8", "8", "8", "--text.word-channels", "8"),
+    *("--network.multimodal-channels", "8", "--network.fusion-channels", "8", "--network.refinement-channels", "8"),
+)
 OPTIONS = (*QUICK_RUN, "--steps", "8", "--save-every", "2")
 
 
@@ -65,6 +73,29 @@ def test_a_run_on_object_storage_is_the_run_on_disk(
         assert main(["evaluate", *arguments, "--out", str(tmp_path / out)]) == 0
         tables.append((tmp_path / out / "expressions.jsonl").read_bytes())
     assert tables[0] == tables[1]
+
+
+@pytest.mark.slow
+def test_a_killed_run_on_object_storage_goes_on_to_the_same_weights(
+    packed: Path, bucket: Bucket, tmp_path: Path
+) -> None:
+    """As on a machine that is taken away: SIGKILL, and another process goes on."""
+    options = ("--data", bucket.put(packed, "scenes"), *QUICK_RUN, *TINY, "--steps", "16", "--save-every", "2")
+
+    def arguments(out: str, *more: str) -> list[str]:
+        return ["train", *options, "--workers", "0", "--out", str(tmp_path / out), *more]
+
+    killed = subprocess.Popen([sys.executable, "-m", "cmpc", *arguments("killed")], stderr=subprocess.DEVNULL)
+    while not (tmp_path / "killed" / "last" / "model.safetensors").exists():
+        assert killed.poll() is None
+        time.sleep(0.01)
+    killed.kill()
+    assert killed.wait() == -signal.SIGKILL
+    assert main(arguments("killed", "--resume")) == 0
+    assert main(arguments("whole")) == 0
+    assert losses(tmp_path / "killed") == losses(tmp_path / "whole")
+    weights = [(tmp_path / run / "last" / "model.safetensors").read_bytes() for run in ("killed", "whole")]
+    assert weights[0] == weights[1]
 
 
 def test_what_is_not_there_is_told_in_a_sentence(

@@ -108,6 +108,6 @@ def _test_data(options: AblationOptions) -> dict[str, Any]:
         "dataset": dataset.info.name,
         "images": len(chosen),
         "images_in_split": len(images),
-        "expressions": sum(map(len, chosen)),
+        "expressions": len(chosen.samples),
         "test_data": fingerprint_rows(rows),
     }

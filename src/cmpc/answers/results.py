@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from cmpc.answers.overlay import blend, draw_outlines, legend, legend_height
 from cmpc.answers.prediction import Prediction
 from cmpc.errors import UserError
+from cmpc.file_systems import Place
 from cmpc.files import atomic_file
 
 _ROWS = 256
@@ -23,7 +24,7 @@ _ROWS = 256
 
 
 def write_results(
-    out: Path, name: str, photo: Path, pixels: NDArray[np.uint8], predictions: Sequence[Prediction]
+    out: Path, name: str, photo: Place, pixels: NDArray[np.uint8], predictions: Sequence[Prediction]
 ) -> list[dict[str, Any]]:
     """Writes ``NAME.overlay.png``, ``NAME.<n>-<expression>.mask.png`` and ``NAME.json``, each whole or not at all.
 
@@ -76,7 +77,7 @@ def write_cutouts(
 
 
 def _write(
-    out: Path, name: str, photo: Path, pixels: NDArray[np.uint8], predictions: Sequence[Prediction]
+    out: Path, name: str, photo: Place, pixels: NDArray[np.uint8], predictions: Sequence[Prediction]
 ) -> list[dict[str, Any]]:
     height, width = pixels.shape[:2]
     drawn = np.empty((height + legend_height(width, len(predictions)), width, 3), np.uint8)

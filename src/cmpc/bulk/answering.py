@@ -170,7 +170,10 @@ class PartWorker:
     def _predict(self, photos: Sequence[_Photo]) -> list[list[Prediction]]:
         expressions = [[expression for _, expression in photo.asked] for photo in photos]
         pixels = [photo.pixels for photo in photos if photo.pixels is not None]
-        return self.load().predict_batch(expressions, pixels, threshold=self.job.threshold)
+        job = self.job
+        return self.load().predict_batch(
+            expressions, pixels, threshold=job.threshold, presence_threshold=job.presence_threshold
+        )
 
 
 def _what_is_wrong(expression: str | None, segmenter: Segmenter) -> str | None:

@@ -6,6 +6,8 @@ import hashlib
 import json
 from dataclasses import dataclass
 
+from cmpc.conventions import PRESENCE_THRESHOLD
+
 
 @dataclass(frozen=True)
 class BulkJob:
@@ -27,6 +29,8 @@ class BulkJob:
     """Where a worker computes."""
     threshold: float = 0.5
     """Pixels at least this likely form the mask."""
+    presence_threshold: float = PRESENCE_THRESHOLD
+    """The mask is empty where it is less likely that anything in the photo fits."""
     batch_images: int = 8
     """Photos that the network sees at once."""
 
@@ -44,6 +48,7 @@ class BulkJob:
             "input": content,
             "expressions": expressions,
             "threshold": str(self.threshold),
+            "presence threshold": str(self.presence_threshold),
             "rows in a part": str(rows_per_part),
             "images seen at once": str(self.batch_images),
         }

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
+from cmpc.conventions import PRESENCE_THRESHOLD
 from cmpc.errors import UsageError, UserError
 
 if TYPE_CHECKING:
@@ -44,6 +45,9 @@ class Options:
     """Where each worker computes: auto, cpu, cuda, ... auto takes a GPU where there is one."""
     threshold: float = 0.5
     """Pixels at least this likely form the mask, 0 to 1."""
+    presence_threshold: float = PRESENCE_THRESHOLD
+    """The mask is empty where the model finds it less likely that anything in the photo fits, 0 to 1; 0: never. Not
+    every model tells."""
     engine: Literal["process", "ray"] = "process"
     """What shares out the work: this process alone, or Ray (the extra ray) among many. The answers are the same."""
     workers: int | None = None
@@ -96,6 +100,7 @@ def run(options: Options) -> None:
         model=_absolute_model(model),
         device=options.device,
         threshold=options.threshold,
+        presence_threshold=options.presence_threshold,
         batch_images=options.batch_images,
     )
     identity = job.identity(model=fingerprint, content=plan.fingerprint, rows_per_part=options.rows_per_part)
@@ -150,6 +155,8 @@ def _check(options: Options) -> None:
             raise UsageError(f"the expression {expression!r} holds no word: say what to look for.")
     if not 0 <= options.threshold <= 1:
         raise UsageError(f"--threshold must lie between 0 and 1, got {options.threshold}.")
+    if not 0 <= options.presence_threshold <= 1:
+        raise UsageError(f"--presence-threshold must lie between 0 and 1, got {options.presence_threshold}.")
     for name in ("rows_per_part", "batch_images", "workers"):
         value = getattr(options, name)
         if value is not None and not 1 <= value <= MOST_ROWS:

@@ -60,6 +60,9 @@ def run(options: Options) -> None:
         photos, expressions = split_arguments(options.arguments, notes.append)
     except UsageError:
         raise UsageError("say what to look for: cmpc explain PHOTO 'EXPRESSION' --out picture.png.") from None
+    local = [photo for photo in photos if isinstance(photo, Path)]
+    if len(local) < len(photos):
+        raise UsageError("cmpc explain reads photos on this machine alone: copy those that a URL names.")
     from rich.console import Console
 
     from cmpc.explanation.files import check_rows, check_suffix, save
@@ -80,13 +83,13 @@ def run(options: Options) -> None:
     for expression in expressions:
         warn_of_lost_words(segmenter.query(expression), console)
     if rows == 1:
-        explanation = _explained(segmenter, expressions[0], photos[0], options)
+        explanation = _explained(segmenter, expressions[0], local[0], options)
         if options.spacy_pipeline is not None:
             explanation = _with_suggestions(explanation, options.spacy_pipeline)
         save(explanation, options.out, levels=options.levels)
         failures = []
     else:
-        failures = _save_many(segmenter, photos, expressions, options)
+        failures = _save_many(segmenter, local, expressions, options)
     console.print(f"written: {options.out}", soft_wrap=True, markup=False)
     if failures:
         raise UserError(f"{len(failures)} of {len(photos)} photos failed, the others are done; first: {failures[0]}")

@@ -10,9 +10,14 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cmpc.errors import UsageError, UserError
+from cmpc.file_systems import Place, RemotePath, is_url, place
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 RESULT_SUFFIXES = (".overlay.png", ".mask.png", ".indexed.png", ".cutout.png")
 """What earlier runs wrote beside the photos of a folder is none of them."""
@@ -30,8 +35,8 @@ Say = Callable[[str], object]
 class AskedPhoto:
     """A photo and what is asked about it."""
 
-    photo: Path
-    """The file."""
+    photo: Place
+    """The file, which may be on a remote file system."""
     expressions: tuple[str, ...] = ()
     """What to look for, each expression once; empty where only the photo is known."""
 
@@ -48,7 +53,8 @@ def asked_photos(
         say: is told which files of folders are no photos.
 
     Raises:
-        UsageError: there is no photo or no expression, or expressions stand in both places.
+        UsageError: there is no photo or no expression, expressions stand in both places, or a URL is of a file system
+            that is not read.
         UserError: a file is missing or unreadable, a folder holds no photo, or a photo has no expression.
     """
     if prompts is not None:
@@ -66,7 +72,7 @@ def asked_photos(
     return photos
 
 
-def split_arguments(arguments: Sequence[str], say: Say = lambda sentence: None) -> tuple[list[Path], list[str]]:
+def split_arguments(arguments: Sequence[str], say: Say = lambda sentence: None) -> tuple[list[Place], list[str]]:
     """Photos and expressions: the first argument is a photo, and so are those after it that exist or look like one.
 
     The last one may be an expression that happens to be the name of a folder.
@@ -85,9 +91,27 @@ def split_arguments(arguments: Sequence[str], say: Say = lambda sentence: None) 
     return [asked.photo for asked in photos], expressions
 
 
-def result_names(photos: Sequence[Path]) -> dict[str, Path]:
+def read_photo(photo: Place) -> NDArray[np.uint8]:
+    """A photo's pixels, RGB, uint8, (H, W, 3), turned upright as its EXIF orientation says.
+
+    Raises:
+        UserError: it is missing or damaged, or its file system does not answer.
+    """
+    from cmpc.data.image_formats import MAX_BYTES
+    from cmpc.data.images import decode_image, read_image
+
+    if isinstance(photo, Path):
+        return read_image(photo, exif_rotation=True)
+    try:
+        data = photo.read(at_most=MAX_BYTES)
+    except OSError as error:
+        raise UserError(f"cannot read the image {photo}: {error.strerror}.") from None
+    return decode_image(data, exif_rotation=True, name=str(photo)).pixels
+
+
+def result_names(photos: Sequence[Place]) -> dict[str, Place]:
     """A name for the results of each photo: its own, numbered where two photos share it."""
-    names: dict[str, Path] = {}
+    names: dict[str, Place] = {}
     for photo in photos:
         name, number = photo.stem, 2
         while name in names:
@@ -107,6 +131,8 @@ def _split(arguments: Sequence[str], say: Say) -> tuple[list[AskedPhoto], list[s
 def _looks_like_photo(argument: str, *, last: bool) -> bool:
     from cmpc.data.image_formats import SUFFIXES
 
+    if is_url(argument):
+        return True
     try:
         exists = Path(argument).is_file() or (Path(argument).is_dir() and not last)
     except (OSError, ValueError):  # an expression that is too long for a file's name, or holds what none can
@@ -116,11 +142,13 @@ def _looks_like_photo(argument: str, *, last: bool) -> bool:
 
 def _found(argument: str, say: Say) -> list[AskedPhoto]:
     """The photos that one argument means."""
-    path = Path(argument)
+    path = place(argument)
+    if isinstance(path, RemotePath):
+        return list(map(AskedPhoto, _remote_photos(path)))
     if path.is_dir():
         return list(map(AskedPhoto, _photos_of_folder(path, say)))
     if not path.exists():
-        return list(map(AskedPhoto, _matching(argument)))
+        return list(map(AskedPhoto, _matching(str(path))))
     if path.suffix.lower() == ".txt":
         return list(map(AskedPhoto, _listed_photos(path)))
     if path.suffix.lower() in TABLE_SUFFIXES:
@@ -139,6 +167,26 @@ def _photos_of_folder(folder: Path, say: Say) -> list[Path]:
         first = ", ".join(others[:3]) + (f" and {len(others) - 3:,} more" if len(others) > 3 else "")
         say(f"{len(others):,} of {len(entries):,} names in {folder} are no photos and are skipped: {first}.")
     return photos
+
+
+def _remote_photos(where: RemotePath) -> list[RemotePath]:
+    """The photo at a URL, or those in the folder there."""
+    try:
+        if where.is_dir():
+            photos = [file for file in where.files() if _is_photo(Path(file.name))]
+            if not photos:
+                raise UserError(f"the folder {where} holds no photo.")
+            return photos
+        if not where.is_file():
+            raise UserError(f"there is no photo {where}.")
+    except OSError as error:
+        raise UserError(f"cannot read {error.filename or where}: {error.strerror}.") from None
+    if where.suffix.lower() in (".txt", *TABLE_SUFFIXES):
+        raise UsageError(
+            f"{where} is a table on a remote file system, which cmpc bulk reads (.jsonl, .parquet); here tables lie on "
+            "this machine, and may name photos by their URLs."
+        )
+    return [where]
 
 
 def _is_photo(file: Path) -> bool:
@@ -164,15 +212,17 @@ def _photos_matching(pattern: str) -> list[Path]:
     return [path for path in map(Path, sorted(glob.glob(pattern, recursive=True))) if _is_photo(path)]
 
 
-def _listed_photos(path: Path) -> list[Path]:
+def _listed_photos(path: Path) -> list[Place]:
     lines = _lines(path, "a list of photos", "path")
     if not lines:
         raise UserError(f"{path} lists no photo: write one path a line.")
     return _check_listed(path, [file for line in lines for file in _files_of_line(path.parent, line)])
 
 
-def _files_of_line(folder: Path, line: str) -> list[Path]:
+def _files_of_line(folder: Path, line: str) -> Sequence[Place]:
     """What a line of a list means; the path itself where there is no such file."""
+    if is_url(line):
+        return [place(line)]
     for name in dict.fromkeys((line, line.replace("\\", "/"))):
         if (folder / name).exists():
             return [folder / name]
@@ -181,8 +231,9 @@ def _files_of_line(folder: Path, line: str) -> list[Path]:
     return [folder / line]
 
 
-def _check_listed(path: Path, listed: list[Path]) -> list[Path]:
-    if missing := [str(file) for file in listed if not file.exists()]:
+def _check_listed(path: Path, listed: list[Place]) -> list[Place]:
+    """Those of a list, if all are there; of remote ones that is found out when they are read."""
+    if missing := [str(file) for file in listed if isinstance(file, Path) and not file.exists()]:
         raise UserError(f"{len(missing)} of {len(listed)} photos listed in {path} are missing (first: {missing[0]}).")
     return listed
 
@@ -204,7 +255,7 @@ def _text(path: Path, what: str) -> str:
 
 def _photos_of_table(path: Path) -> list[AskedPhoto]:
     table = _read_table(path)
-    photos = [path.parent / name for name in table]
+    photos = [place(name) if is_url(name) else path.parent / name for name in table]
     _check_listed(path, photos)
     return [AskedPhoto(photo, expressions) for photo, expressions in zip(photos, table.values(), strict=True)]
 
@@ -222,7 +273,10 @@ def _with_prompts(photos: list[AskedPhoto], prompts: Path) -> list[AskedPhoto]:
             raise UserError(f"{prompts} holds no expression: write one a line.")
         return [replace(asked, expressions=tuple(dict.fromkeys(expressions))) for asked in photos]
     table = _read_table(prompts)
-    by_path = {(prompts.parent / name).resolve(): expressions for name, expressions in table.items()}
+    by_path: dict[Place, tuple[str, ...]] = {
+        place(name) if is_url(name) else (prompts.parent / name).resolve(): expressions
+        for name, expressions in table.items()
+    }
     by_name = {Path(name).name: expressions for name, expressions in table.items()}
     answered = []
     for asked in photos:

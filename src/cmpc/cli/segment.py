@@ -2,6 +2,7 @@
 
 cmpc segment photo.jpg "the left man" "white frisbee" --model MODEL --out FOLDER
 cmpc segment photos --prompts expressions.txt --format coco --model MODEL --out FOLDER
+cmpc segment s3://bucket/photos "the left man" --model MODEL --out FOLDER
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from cmpc.cli.photos import AskedPhoto, asked_photos, result_names
+from cmpc.cli.photos import AskedPhoto, asked_photos, read_photo, result_names
 from cmpc.conventions import PRESENCE_THRESHOLD
 from cmpc.errors import UsageError, UserError
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from cmpc.answers.formats.journal import AnswerJournal
     from cmpc.answers.formats.results_format import ResultsFormat
     from cmpc.data.query import Query
+    from cmpc.file_systems import Place
     from cmpc.segmenter import Segmenter
 
 
@@ -41,7 +43,8 @@ class Options:
     """Photos first, then expressions. A photo is a file, a folder of photos, a pattern in quotes ('photos/*.jpg'), a
     text file (.txt) with one path or pattern a line, or a table (.csv, .tsv, .jsonl, .parquet) with a column photo and,
     if each photo has its own expressions, a column expression. An argument that exists or ends like a photo is one, but
-    the last is an expression even where a folder has its name."""
+    the last is an expression even where a folder has its name. A photo or folder may be a URL: s3://, gs://, abfss://,
+    hdfs://."""
     out: Path
     """Folder for the results."""
     prompts: Path | None = None
@@ -174,7 +177,7 @@ def _identity(options: Options, expressions: Sequence[str]) -> dict[str, str]:
     }
 
 
-def _names(photos: Sequence[AskedPhoto]) -> dict[str, Path]:
+def _names(photos: Sequence[AskedPhoto]) -> dict[str, Place]:
     return result_names([asked.photo for asked in photos])
 
 
@@ -224,11 +227,10 @@ def _segment(
 ) -> None:
     from cmpc.answers.formats.results_format import AnsweredPhoto
     from cmpc.answers.results import write_cutouts
-    from cmpc.data.images import read_image
 
     photo = asked.photo
     times = [time.perf_counter()]
-    pixels = read_image(photo, exif_rotation=True)
+    pixels = read_photo(photo)
     times.append(time.perf_counter())
     seen = segmenter.set_image(pixels)
     times.append(time.perf_counter())

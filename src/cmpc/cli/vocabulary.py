@@ -6,12 +6,13 @@ program's (--file), which is checked and copied. With --glove, a matrix of embed
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from cmpc.data.schema import ReferredObject
     from cmpc.data.vocabulary import Vocabulary
     from cmpc.interop.embeddings import WordEmbeddings
 
@@ -102,16 +103,19 @@ def _collect(folders: Sequence[Path], splits: Sequence[str], minimum_count: int)
     from cmpc.data.vocabulary import Vocabulary
     from cmpc.errors import UsageError, UserError
 
-    expressions: list[str] = []
+    read: list[Sequence[ReferredObject]] = []
     for folder in folders:
         dataset = PreparedDataset.open(folder)
         chosen = splits or [split for split in dataset.splits if split.startswith("train")]
         if not chosen:
             raise UsageError(f"{folder} has no training split; choose from {', '.join(dataset.splits)} with --splits.")
-        for split in chosen:
-            expressions.extend(text for row in dataset.read(split) for text in row.expressions)
-    vocabulary = Vocabulary.from_expressions(expressions, minimum_count)
-    plain = Vocabulary.from_expressions(expressions, minimum_count, "plain")  # whose signs are other words
+        read += [dataset.read(split) for split in chosen]
+
+    def expressions() -> Iterator[str]:
+        return (text for rows in read for row in rows for text in row.expressions)
+
+    vocabulary = Vocabulary.from_expressions(expressions(), minimum_count)
+    plain = Vocabulary.from_expressions(expressions(), minimum_count, "plain")  # whose signs are other words
     vocabulary = vocabulary.with_words(plain.words)
     if len(vocabulary) == len(Vocabulary.from_expressions([])):
         raise UserError(f"no word occurs {minimum_count:,} times: give a smaller --minimum-count.")

@@ -15,6 +15,7 @@ from torch.utils.data import Dataset
 
 from cmpc.conventions import STRIDE, WORD_TYPES, ImageConfig
 from cmpc.data.augmentation import Augmentation, ColourChange, cut_window
+from cmpc.data.expressions_by_image import ExpressionsByImage
 from cmpc.data.sampler import Visit, VisitOrder, random_generator
 from cmpc.data.schema import PreparedDataset, ReferredObject
 from cmpc.data.transforms import letterbox_image, letterbox_mask
@@ -133,10 +134,10 @@ class ReferringImages(Dataset[TrainingSample]):
         seed: int = 0,
         shuffle: bool = True,
         augmentation: Augmentation | None = None,
-        label_words: Callable[[list[ReferredObject]], list[ReferredObject]] | None = None,
+        label_words: Callable[[Sequence[ReferredObject]], Sequence[ReferredObject]] | None = None,
         grounding: bool = False,
         render: bool = True,
-        rows: list[ReferredObject] | None = None,
+        rows: Sequence[ReferredObject] | None = None,
     ) -> None:
         """
         Args:
@@ -166,22 +167,18 @@ class ReferringImages(Dataset[TrainingSample]):
         self.seed = seed
         self.augmentation = augmentation
         self.render = render
-        rows = data.read(split) if rows is None else rows
-        self.rows = rows if label_words is None else label_words(rows)
+        read = data.read(split) if rows is None else rows
+        self.rows = read if label_words is None else label_words(read)
         self.has_word_types = any(row.word_types for row in self.rows)
         self.has_grounding = grounding and any(row.grounding for row in self.rows)
         self.cut_expressions = 0
         """How many expressions are longer than the network reads."""
-        by_image: dict[str, list[tuple[ReferredObject, int]]] = {}
-        for row in self.rows:
-            for number, expression in enumerate(row.expressions):
-                if words := self.vocabulary.split(expression):
-                    self.cut_expressions += len(words) > max_words
-                    by_image.setdefault(row.image, []).append((row, number))
-        if not by_image:
+        self.questions = ExpressionsByImage(self.rows, self._has_words)
+        """The expressions of each image."""
+        if not self.questions:
             raise UserError(f"split {split!r} of {data.folder} has no expressions: there is nothing to train on.")
-        self.questions = list(by_image.values())
-        self.order = VisitOrder(tuple(map(len, self.questions)), expressions_per_image, seed=seed, shuffle=shuffle)
+        counts = tuple(self.questions.counts.tolist())
+        self.order = VisitOrder(counts, expressions_per_image, seed=seed, shuffle=shuffle)
 
     def __len__(self) -> int:
         """Number of images."""
@@ -209,7 +206,7 @@ class ReferringImages(Dataset[TrainingSample]):
     def _sample(self, visit: Visit, photo: bytes | None = None) -> TrainingSample:
         """The sample of a visit; of its photo's file, where that has been read."""
         chosen = self.order.chosen(visit.epoch, visit.image, visit.part)
-        questions = [self.questions[visit.image][number] for number in chosen]
+        questions = self.questions.questions(self.questions.numbers(visit.image)[chosen])
         objects = list({row.ref_id: row for row, _ in questions}.values())
         expressions = [row.expressions[number] for row, number in questions]
         height, width = objects[0].height, objects[0].width
@@ -240,6 +237,12 @@ class ReferringImages(Dataset[TrainingSample]):
             grounding_index=grounding_index,
             step_expressions=visit.step_expressions,
         )
+
+    def _has_words(self, expression: str) -> bool:
+        """Whether there is anything to read in an expression; counts those that are too long."""
+        words = self.vocabulary.split(expression)
+        self.cut_expressions += len(words) > self.max_words
+        return bool(words)
 
     def _word_types(self, row: ReferredObject, number: int) -> list[int]:
         positions = self._positions(row.expressions[number])

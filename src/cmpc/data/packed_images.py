@@ -1,27 +1,26 @@
 """Encoded images inside a prepared dataset: Arrow files, read one image at a time.
 
-On disk the files are mapped into memory. On a remote file system ``images-index-00000.parquet`` tells the bytes of each
-image, which one request brings.
+``images-index-00000.parquet`` tells the bytes of each image, which one request to a remote file system brings.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cmpc.data.image_formats import MAX_BYTES
 from cmpc.errors import UserError
-from cmpc.file_systems import Place, RemotePath, named
+from cmpc.file_systems import Place, RemotePath, UnreachableError, named
+from cmpc.files import naming
 from cmpc.reading import read_file
 
-T = TypeVar("T")
-
 BYTES_PER_FILE = 512 * 1024 * 1024
-BYTES_PER_BATCH = 64 * 1024 * 1024
+BYTES_PER_BATCH = 8 * 1024 * 1024
 INDEX = "images-index-00000.parquet"
 """Where each image lies: its name, the number of its file, its first byte there and how many it has."""
 
@@ -29,7 +28,7 @@ INDEX = "images-index-00000.parquet"
 class PackedImages:
     """The ``images-NNNNN.arrow`` files of a dataset. Each image is stored once, however many objects refer to it.
 
-    Instances are small to pickle: a worker process maps the files anew.
+    Instances are small to pickle: a worker process opens the files anew.
     """
 
     def __init__(self, folder: Place) -> None:
@@ -45,75 +44,56 @@ class PackedImages:
         Raises:
             UserError: the dataset does not hold it, or its file system does not answer.
         """
-        if isinstance(self.folder, RemotePath):
-            return self._read_part(self.folder, image)
-        batch, row = self._place(self._places, image)
+        names, places = self._places
+        if image not in names:
+            raise UserError(f"the packed dataset {self.folder} does not hold the image {image}: prepare it anew.")
+        number, start, length = places[:, names[image]].tolist()
         try:
-            return batch.column("bytes")[row].as_py()
-        except Exception:  # of a file that was damaged since
-            raise UserError(
-                f"the image {image} of the packed dataset {self.folder} is damaged: prepare it anew."
-            ) from None
-
-    def _read_part(self, folder: RemotePath, image: str) -> bytes:
-        number, start, length = self._place(self._parts, image)
-        file = folder / f"images-{number:05d}.arrow"
-        try:
-            with named(file):
-                if number not in self._opened:  # opening asks for the size
-                    self._opened[number] = file.open()
-                return bytes(self._opened[number].read_at(length, start))
+            found = self._read_part(number, start, length)
         except OSError as error:
             raise UserError(f"cannot read the image {image} from {error.filename}: {error.strerror}.") from None
+        if len(found) != length:
+            raise UserError(f"the image {image} of the packed dataset {self.folder} is damaged: prepare it anew.")
+        return found
 
-    def _place(self, places: Mapping[str, T], image: str) -> T:
-        if image not in places:
-            raise UserError(f"the packed dataset {self.folder} does not hold the image {image}: prepare it anew.")
-        return places[image]
+    def _read_part(self, number: int, start: int, length: int) -> bytes:
+        import pyarrow as pa
+
+        file = self.folder / f"images-{number:05d}.arrow"
+        with named(file) if isinstance(file, RemotePath) else naming(file):
+            if number not in self._opened:  # opening asks for the size
+                self._opened[number] = file.open() if isinstance(file, RemotePath) else pa.OSFile(str(file))
+            return bytes(self._opened[number].read_at(length, start))
 
     @cached_property
-    def _parts(self) -> dict[str, tuple[int, int, int]]:
-        """Number of its file, first byte and length of each image of a remote dataset."""
+    def _places(self) -> tuple[dict[str, int], NDArray[np.int64]]:
+        """Image -> its number, and number of its file, first byte and length of each, int64, (3, images)."""
         import pyarrow as pa
         import pyarrow.parquet as pq
 
         index = self.folder / INDEX
-        assert isinstance(index, RemotePath)
         try:
-            table = pq.read_table(pa.BufferReader(index.read()))
-            names, *places = (table[name].to_pylist() for name in ("image", "file", "start", "length"))
+            if isinstance(index, RemotePath):
+                table = pq.ParquetFile(pa.BufferReader(index.read())).read()
+            else:
+                table = pq.ParquetFile(index).read() if index.exists() else _index(index.parent)
+            names = {name: number for number, name in enumerate(table["image"].to_pylist())}
+            return names, np.stack([table[name].to_numpy().astype(np.int64) for name in ("file", "start", "length")])
         except FileNotFoundError:
             raise UserError(
                 f"{self.folder} has no {INDEX}, which reading from there needs: pack it anew with cmpc prepare --pack."
             ) from None
-        except OSError as error:
+        except UnreachableError as error:
             raise UserError(f"cannot read {index}: {error.strerror}.") from None
-        except Exception:  # readers of Parquet raise many things on damaged files
+        except Exception:  # readers of Parquet and Arrow raise many things on damaged files
             raise UserError(f"{index} is damaged: prepare the dataset anew.") from None
-        return dict(zip(names, zip(*places, strict=True), strict=True))
-
-    @cached_property
-    def _places(self) -> dict[str, tuple[Any, int]]:
-        import pyarrow as pa
-
-        places: dict[str, tuple[Any, int]] = {}
-        assert isinstance(self.folder, Path)
-        for path in sorted(self.folder.glob("images-*.arrow")):
-            try:
-                reader = pa.ipc.open_file(pa.memory_map(str(path)))
-                batches = [reader.get_batch(number) for number in range(reader.num_record_batches)]
-            except Exception:  # readers of Arrow raise many things on damaged files
-                raise UserError(f"{path} is damaged: prepare the dataset anew.") from None
-            for batch in batches:
-                places.update({name: (batch, row) for row, name in enumerate(batch.column("image").to_pylist())})
-        return places
 
 
 def write_packed_images(
     folder: Path, images: Iterable[str], image_folder: Path, advance: Callable[[], None] = lambda: None
 ) -> None:
     """Copies the encoded files of ``images`` (names under ``image_folder``) into ``folder/images-NNNNN.arrow``, in
-    batches of about 64 MB, and writes where each of them lies.
+    batches of about 8 MB, and writes where each of them lies.
 
     Args:
         advance: called after each image.

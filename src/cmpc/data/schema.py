@@ -10,9 +10,10 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from cmpc.data.image_formats import MAX_BYTES
 from cmpc.data.images import decode_image
 from cmpc.data.masks import decode_mask
 from cmpc.data.packed_images import PackedImages, write_packed_images
+from cmpc.data.sequence_on_disk import SequenceOnDisk
 from cmpc.deprecation import warn_deprecated
 from cmpc.errors import UsageError, UserError
 from cmpc.file_systems import Place, RemotePath, UnreachableError, place, read
@@ -203,8 +205,8 @@ class PreparedDataset:
         """Names of the splits."""
         return list(self.info.splits)
 
-    def read(self, split: str) -> list[ReferredObject]:
-        """All rows of a split, in the order in which they were prepared.
+    def read(self, split: str) -> SequenceOnDisk[ReferredObject]:
+        """All rows of a split, in the order in which they were prepared, as ``stored_rows`` keeps them.
 
         Raises:
             UsageError: there is no such split.
@@ -212,11 +214,10 @@ class PreparedDataset:
         """
         if split not in self.info.splits:
             raise UsageError(f"{self.folder} has no split {split!r}; it has {', '.join(self.splits)}.")
-        rows: list[ReferredObject] = []
         try:
             tables: list[Place] = [*self.folder.glob(f"{split}-[0-9][0-9][0-9][0-9][0-9].parquet")]
-            for path in sorted(tables, key=str):
-                rows.extend(_read_table(path, self.info.schema_version))
+            version = self.info.schema_version
+            rows = stored_rows(row for path in sorted(tables, key=str) for row in _read_table(path, version))
         except UnreachableError as error:
             raise UserError(f"cannot read {error.filename}: {error.strerror}.") from None
         if len(rows) != self.info.splits[split].objects:
@@ -277,6 +278,18 @@ class PreparedDataset:
         return PackedImages(self.folder)
 
 
+def stored_rows(rows: Iterable[ReferredObject] = ()) -> SequenceOnDisk[ReferredObject]:
+    """Keeps rows in a temporary file, so that the memory that a dataset needs hardly grows with it.
+
+    Raises:
+        UserError: the folder for temporary files is full.
+    """
+    stored = SequenceOnDisk(_to_values, _from_values)
+    for row in rows:
+        stored.append(row)
+    return stored
+
+
 def write_dataset(
     folder: str | Path,
     info: DatasetInfo,
@@ -315,7 +328,8 @@ def write_dataset(
         with atomic_folder(folder) as temporary:
             for split, rows in rows_by_split.items():
                 for number, start in enumerate(range(0, max(len(rows), 1), ROWS_PER_FILE)):
-                    _write_table(temporary / f"{split}-{number:05d}.parquet", rows[start : start + ROWS_PER_FILE])
+                    some = range(start, min(start + ROWS_PER_FILE, len(rows)))
+                    _write_table(temporary / f"{split}-{number:05d}.parquet", rows, some)
             if pack_from is not None:
                 images = sorted({row.image for rows in rows_by_split.values() for row in rows})
                 write_packed_images(temporary, images, pack_from, advance)
@@ -346,9 +360,13 @@ def check_output_folder(folder: str | Path) -> None:
 
 
 _COLUMNS = tuple(field.name for field in dataclasses.fields(ReferredObject))
+_values = attrgetter(*_COLUMNS)
+_TUPLES = tuple(map(_COLUMNS.index, ("box", "expressions", "groups", "instances")))
+_WORD_TYPES, _GROUNDING = map(_COLUMNS.index, ("word_types", "grounding"))
 
 
-def _write_table(path: Path, rows: Sequence[ReferredObject]) -> None:
+def _write_table(path: Path, rows: Sequence[ReferredObject], numbers: range) -> None:
+    """Writes the rows of these numbers, a group of them after the other."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -359,10 +377,12 @@ def _write_table(path: Path, rows: Sequence[ReferredObject]) -> None:
     types["grounding"] = pa.list_(pa.list_(grounded))
     types["instances"] = texts
     schema = pa.schema([(name, types.get(name, pa.string())) for name in _COLUMNS])
-    columns = {name: [getattr(row, name) for row in rows] for name in _COLUMNS}
-    columns["grounding"] = [[list(map(dataclasses.asdict, words)) for words in row.grounding] for row in rows]
-    table = pa.table(columns, schema=schema)
-    pq.write_table(table, path, compression="zstd", row_group_size=ROWS_PER_GROUP, write_page_checksum=True)
+    with pq.ParquetWriter(path, schema, compression="zstd", write_page_checksum=True) as writer:
+        for start in numbers[::ROWS_PER_GROUP]:
+            group = rows[start : min(start + ROWS_PER_GROUP, numbers.stop)]
+            columns = {name: [getattr(row, name) for row in group] for name in _COLUMNS}
+            columns["grounding"] = [[list(map(dataclasses.asdict, words)) for words in row.grounding] for row in group]
+            writer.write_table(pa.table(columns, schema=schema))
 
 
 def _image_folder(folder: Place, info: DatasetInfo) -> Place:
@@ -371,7 +391,7 @@ def _image_folder(folder: Place, info: DatasetInfo) -> Place:
     return folder / info.images
 
 
-def _read_table(path: Place, version: int) -> list[ReferredObject]:
+def _read_table(path: Place, version: int) -> Iterator[ReferredObject]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -381,8 +401,9 @@ def _read_table(path: Place, version: int) -> list[ReferredObject]:
         if not path.is_file():  # a pipe would be waited for
             raise OSError
         source = pa.BufferReader(path.read()) if isinstance(path, RemotePath) else path
-        table = pq.ParquetFile(source, page_checksum_verification=True).read(columns=columns)
-        return [_row(values, rle) for values in table.to_pylist()]
+        with pq.ParquetFile(source, page_checksum_verification=True) as table:
+            for batch in table.iter_batches(ROWS_PER_GROUP, columns=columns):
+                yield from (_row(values, rle) for values in batch.to_pylist())
     except UnreachableError:
         raise
     except Exception:  # readers of Parquet raise many things on damaged files
@@ -400,6 +421,23 @@ def _row(values: dict[str, Any], rle: str) -> ReferredObject:
         tuple(GroundedWords(one[rle], tuple(one["words"])) for one in words) for words in values.get("grounding", ())
     )
     return ReferredObject(**values)
+
+
+def _to_values(row: ReferredObject) -> list[Any]:
+    """A row as JSON can say it; ``_from_values`` reads it."""
+    values = list(_values(row))
+    values[_GROUNDING] = [[(one.rle, one.words) for one in words] for words in row.grounding]
+    return values
+
+
+def _from_values(values: list[Any]) -> ReferredObject:
+    for number in _TUPLES:
+        values[number] = tuple(values[number])
+    values[_WORD_TYPES] = tuple(map(tuple, values[_WORD_TYPES]))
+    values[_GROUNDING] = tuple(
+        tuple(GroundedWords(rle, tuple(positions)) for rle, positions in words) for words in values[_GROUNDING]
+    )
+    return ReferredObject(*values)
 
 
 def _info_from_json(values: dict[str, Any]) -> DatasetInfo:

@@ -10,13 +10,12 @@ import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from cmpc.data.schema import ReferredObject, stored_rows
 from cmpc.data.vocabulary import tokenize
 from cmpc.errors import UserError
 
 if TYPE_CHECKING:
     from spacy.language import Language
-
-    from cmpc.data.schema import ReferredObject
 
 TYPE_OF_PART_OF_SPEECH: dict[str, str] = {
     "NOUN": "entity",
@@ -79,16 +78,15 @@ class SpacyWordTypes:
             yield tuple(TYPE_OF_PART_OF_SPEECH.get(part, "unnecessary") for part in parts)
 
 
-def without_word_types(rows: Sequence[ReferredObject]) -> list[ReferredObject]:
+def without_word_types(rows: Sequence[ReferredObject]) -> Sequence[ReferredObject]:
     """The rows without the word types that they carry."""
-    return [dataclasses.replace(row, word_types=()) for row in rows]
+    return stored_rows(dataclasses.replace(row, word_types=()) for row in rows)
 
 
-def label_rows(rows: Sequence[ReferredObject], labeller: SpacyWordTypes) -> list[ReferredObject]:
+def label_rows(rows: Sequence[ReferredObject], labeller: SpacyWordTypes) -> Sequence[ReferredObject]:
     """The rows with word types for every expression; those that carry types keep their own."""
-    unlabelled = [expression for row in rows if not row.word_types for expression in row.expressions]
-    labels = labeller.label(unlabelled)
-    return [
+    labels = labeller.label(expression for row in rows if not row.word_types for expression in row.expressions)
+    return stored_rows(
         row if row.word_types else dataclasses.replace(row, word_types=tuple(next(labels) for _ in row.expressions))
         for row in rows
-    ]
+    )

@@ -15,7 +15,8 @@ from cmpc.evaluation.journal import Journal
 from cmpc.evaluation.metrics import ScoreTable
 from cmpc.evaluation.processes import Processes
 from cmpc.evaluation.protocols import Protocol
-from cmpc.evaluation.samples import Sample, keep_samples, samples_by_image
+from cmpc.evaluation.results import Results
+from cmpc.evaluation.samples import Sample, samples_by_image
 from cmpc.evaluation.scoring import ScoredSample, ScoringPool
 
 
@@ -33,9 +34,9 @@ class Evaluation:
     """Images that were evaluated."""
     images_in_split: int
     """Images that the split has; more than ``images`` when a limit was given."""
-    samples: list[Sample]
+    samples: Sequence[Sample]
     """The evaluated expressions, in the order of the split."""
-    results: list[ScoredSample]
+    results: Sequence[ScoredSample]
     """The result of each sample."""
 
     @property
@@ -113,12 +114,12 @@ def evaluate(
     if not images:
         raise UserError(f"split {split} of {dataset.folder} has no expressions: there is nothing to evaluate.")
     chosen = images[:limit]
-    samples = sorted((sample for image in chosen for sample in image), key=lambda sample: sample.number)
+    samples = chosen.samples
 
     processes = processes or Processes()
-    results = processes.from_first({} if journal is None else dict(journal.results))
-    remaining = keep_samples(chosen, lambda sample: sample.number not in results)
-    done = len(samples) - sum(map(len, remaining))
+    results = processes.from_first(Results() if journal is None else journal.results)
+    remaining = chosen.without(results)
+    done = len(samples) - len(remaining.samples)
     advance(done, len(samples))
 
     def scored(pool: ScoringPool) -> Iterator[ScoredSample]:
@@ -142,5 +143,5 @@ def evaluate(
         images=len(chosen),
         images_in_split=len(images),
         samples=samples,
-        results=[results[sample.number] for sample in samples],
+        results=results.of(samples.numbers),
     )

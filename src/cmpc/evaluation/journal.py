@@ -7,12 +7,13 @@ expression. When all are done it is renamed to ``scores.jsonl``.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from cmpc.errors import UsageError
 from cmpc.evaluation.metrics import Overlap
+from cmpc.evaluation.results import MOST, Results
 from cmpc.evaluation.scoring import ScoredSample
 from cmpc.files import naming
 
@@ -39,7 +40,7 @@ class Journal:
         """
         self.folder = Path(folder)
         self.identity = dict(identity)
-        self.results: dict[int, ScoredSample] = {}
+        self.results = Results()
         """Sample number -> result."""
         self._unfinished, self._finished = self.folder / UNFINISHED, self.folder / FINISHED
         self._file: BinaryIO | None = None
@@ -94,12 +95,14 @@ class Journal:
 
     def _read(self, path: Path) -> int:
         """Reads the results; returns how many bytes of the file are whole lines."""
-        first, *lines = path.read_bytes().split(b"\n")
+        with path.open("rb") as file:
+            first = file.readline()
+            return self._read_results(first, file) if first.endswith(b"\n") else 0  # or cut short
+
+    def _read_results(self, first: bytes, lines: Iterable[bytes]) -> int:
         try:
             theirs = dict(json.loads(first)["evaluation"])
         except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
-            return 0
-        if not lines:  # cut short before its first line break
             return 0
         names = self.identity | theirs
         if different := sorted(name for name in names if self.identity.get(name) != theirs.get(name)):
@@ -107,13 +110,13 @@ class Journal:
                 f"--resume: the results in {self.folder} are of another evaluation "
                 f"(of another {', '.join(different)}): give another --out."
             )
-        length = len(first) + 1
-        for line in lines[:-1]:  # what follows the last line break is cut short, or empty
-            result = _parse(line)
+        length = len(first)
+        for line in lines:
+            result = _parse(line) if line.endswith(b"\n") else None  # what follows the last line break is cut short
             if result is None:
                 break
             self.results[result.number] = result
-            length += len(line) + 1
+            length += len(line)
         return length
 
 
@@ -123,6 +126,7 @@ def _parse(line: bytes) -> ScoredSample | None:
         values = json.loads(line)
         without_crf = Overlap(*map(int, values["without_crf"]))
         with_crf = Overlap(*map(int, values["with_crf"])) if "with_crf" in values else None
-        return ScoredSample(int(values["sample"]), without_crf, with_crf)
+        number = int(values["sample"])
+        return ScoredSample(number, without_crf, with_crf) if 0 <= number < MOST else None
     except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
         return None

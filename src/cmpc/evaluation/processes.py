@@ -67,18 +67,19 @@ class Processes:
         torch.distributed.all_gather_object(lists, values)
         return [value for part in lists for value in part]
 
-    def rounds(self, items: Sequence[Item], *, batch: int) -> Iterator[list[Item]]:
+    def rounds(self, items: Sequence[Item], *, batch: int) -> Iterator[Sequence[Item]]:
         """This process's share of each round, the same number of rounds in every process.
 
         Shares are of whole batches, those that a single process would form: the numbers are bit for bit the same.
         """
         if self.count == 1:
-            yield list(items)
+            yield items
             return
-        batches = [items[start : start + batch] for start in range(0, len(items), batch)]
+        starts = range(0, len(items), batch)
         each = self.count * BATCHES_OF_A_ROUND
-        for start in range(0, len(batches), each):
-            yield [item for part in batches[start : start + each][self.rank :: self.count] for item in part]
+        for first in range(0, len(starts), each):
+            mine = starts[first : first + each][self.rank :: self.count]
+            yield [item for start in mine for item in items[start : start + batch]]
 
 
 @contextmanager

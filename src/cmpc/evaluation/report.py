@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,7 @@ class Report:
             part = f" (only {evaluation.images:,} of {evaluation.images_in_split:,} images)"
         return f"{self.model} on {evaluation.dataset} {evaluation.split}{part}, protocol {evaluation.protocol}"
 
-    @property
+    @cached_property
     def tables(self) -> dict[str, ScoreTable]:
         """Name -> table: ``without_crf`` and, where the DenseCRF was asked for, ``with_crf``."""
         tables = {"without_crf": self.evaluation.table()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,13 +50,21 @@ def worst_and_best(evaluation: Evaluation, count: int) -> tuple[list[RankedCase]
 
     Judged after the DenseCRF where there is one. Equal cases come in the order of the split.
     """
-    cases = []
-    for sample, result in zip(evaluation.samples, evaluation.results, strict=True):
-        cases.append(RankedCase(sample, (result.with_crf or result.without_crf).iou))
-    objects = len({case.sample.row.ref_id for case in cases})
+    scores = ((result.with_crf or result.without_crf).iou for result in evaluation.results)
+    ious = np.fromiter(scores, np.float64, len(evaluation.results))
+    objects: set[str] = set()
+    for sample in evaluation.samples:
+        objects.add(sample.row.ref_id)
+        if len(objects) == 2 * count:  # there are enough
+            break
+
+    def cases(order: NDArray[np.int64]) -> Iterator[RankedCase]:
+        return (RankedCase(evaluation.samples[int(place)], float(ious[place])) for place in order)
+
     taken: set[str] = set()
-    worst = _first_of_each_object(sorted(cases, key=lambda case: case.iou), taken, min(count, (objects + 1) // 2))
-    best = _first_of_each_object(sorted(cases, key=lambda case: -case.iou), taken, count)
+    most = min(count, (len(objects) + 1) // 2)
+    worst = _first_of_each_object(cases(np.argsort(ious, kind="stable")), taken, most)
+    best = _first_of_each_object(cases(np.argsort(-ious, kind="stable")), taken, count)
     return worst, best
 
 
@@ -101,10 +109,12 @@ def _mask(prediction: SampleLogits, evaluation: Evaluation) -> NDArray[np.bool_]
     return mask_from_marginals(marginals, row.height, row.width, protocol)
 
 
-def _first_of_each_object(cases: Sequence[RankedCase], taken: set[str], count: int) -> list[RankedCase]:
+def _first_of_each_object(cases: Iterable[RankedCase], taken: set[str], count: int) -> list[RankedCase]:
     chosen: list[RankedCase] = []
     for case in cases:
-        if len(chosen) < count and case.sample.row.ref_id not in taken:
+        if len(chosen) == count:
+            break
+        if case.sample.row.ref_id not in taken:
             taken.add(case.sample.row.ref_id)
             chosen.append(case)
     return chosen

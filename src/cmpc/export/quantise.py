@@ -19,7 +19,7 @@ from cmpc.engines import Engine
 from cmpc.engines.asking import see, to_square, tokens_of
 from cmpc.engines.onnx_engine import COMPREHENSION, IMAGE_ENCODER, OnnxEngine
 from cmpc.evaluation.metrics import Score, overlap
-from cmpc.evaluation.samples import Sample, keep_samples, samples_by_image
+from cmpc.evaluation.samples import Sample, samples_by_image
 from cmpc.segmenter import Segmenter
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def measure_loss(
 
 def _photos(dataset: PreparedDataset, split: str, count: int) -> Iterator[list[Sample]]:
     """Samples, those that hold a word, of images spread over a split."""
-    images = keep_samples(samples_by_image(dataset.read(split)), lambda sample: holds_a_word(sample.expression))
+    images = samples_by_image(dataset.read(split), holds_a_word)
     for index in np.linspace(0, len(images) - 1, min(count, len(images))).astype(int):
         yield images[index]
 

@@ -213,7 +213,7 @@ def check_backbone_weights(config: ModelConfig, weights: str | None) -> None:
 
 def _word_labels(
     options: TrainingOptions, config: ModelConfig
-) -> Callable[[list[ReferredObject]], list[ReferredObject]] | None:
+) -> Callable[[Sequence[ReferredObject]], Sequence[ReferredObject]] | None:
     """What gives the rows their word types; None for those of the data."""
     if options.word_types == "none" or isinstance(config.network, RRNConfig):
         return without_word_types

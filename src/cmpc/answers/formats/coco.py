@@ -16,6 +16,7 @@ from pycocotools import mask as coco_mask
 
 from cmpc.answers.formats.results_format import AnsweredPhoto, holes_bridged, write_json
 from cmpc.answers.outlines import outlines
+from cmpc.file_systems import place
 
 RESULTS, DATASET = "coco_results.json", "coco_dataset.json"
 
@@ -84,9 +85,12 @@ def _polygons(thing: dict[str, Any]) -> list[list[float]]:
 
 
 def _file_names(photos: Sequence[str]) -> list[str]:
-    """The photos' paths in the folder that holds all of them."""
+    """The photos' paths in the folder that holds all of them; their URLs where some are on a remote file system."""
     if not photos:
         return []
-    paths = [Path(photo).absolute() for photo in photos]
+    places = [place(photo) for photo in photos]
+    paths = [where.absolute() for where in places if isinstance(where, Path)]
+    if len(paths) < len(photos):
+        return list(photos)
     common = os.path.commonpath([path.parent for path in paths])
     return [path.relative_to(common).as_posix() for path in paths]

@@ -19,6 +19,7 @@ from PIL import Image
 from cmpc.answers.formats.results_format import AnsweredPhoto, things, write_json
 from cmpc.answers.instances import PredictedInstance
 from cmpc.answers.prediction import Prediction
+from cmpc.file_systems import Place, RemotePath
 
 
 class LabelmeFormat:
@@ -45,7 +46,7 @@ class LabelmeFormat:
             "version": "5.5.0",
             "flags": {},
             "shapes": shapes,
-            "imagePath": Path(os.path.relpath(answered.photo.absolute(), self.out.absolute())).as_posix(),
+            "imagePath": self._path(answered.photo),
             "imageData": None,
             "imageHeight": height,
             "imageWidth": width,
@@ -55,6 +56,12 @@ class LabelmeFormat:
 
     def finish(self, records: Sequence[dict[str, Any]]) -> None:
         """Nothing is about all photos."""
+
+    def _path(self, photo: Place) -> str:
+        """The photo's path relative to the results, or its URL."""
+        if isinstance(photo, RemotePath):
+            return str(photo)
+        return Path(os.path.relpath(photo.absolute(), self.out.absolute())).as_posix()
 
 
 def _shapes(expression: str, thing: Prediction | PredictedInstance, group: int) -> list[dict[str, Any]]:

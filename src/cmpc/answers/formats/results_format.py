@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from cmpc.answers.instances import PredictedInstance
 from cmpc.answers.prediction import Prediction
+from cmpc.file_systems import Place
 from cmpc.files import atomic_file
 
 
@@ -20,7 +21,7 @@ from cmpc.files import atomic_file
 class AnsweredPhoto:
     """What was answered about one photo."""
 
-    photo: Path
+    photo: Place
     """The file that was asked about."""
     name: str
     """Begins the names of its results; each photo of a run has another."""

@@ -51,7 +51,7 @@ WHOLE = Reading()
 class Collection:
     """A dataset as read from its files, before it is written as tables."""
 
-    rows: dict[str, list[ReferredObject]]
+    rows: Mapping[str, Sequence[ReferredObject]]
     """Split -> rows."""
     image_folder: Path
     """The folder in which the images were found."""

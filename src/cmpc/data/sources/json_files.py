@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from cmpc.errors import UserError
-from cmpc.reading import read_file, read_text
+from cmpc.reading import open_text, read_file, read_text
 
 
 class RepeatedNameError(ValueError):
@@ -38,29 +39,39 @@ def read_json(path: Path) -> Any:
         raise UserError(f"{path} is damaged: it is not a JSON file.") from None
 
 
-def read_rows(path: Path) -> list[tuple[str, Any]]:
+def read_rows(path: Path) -> Iterator[tuple[str, Any]]:
     """The entries of a JSON list or of JSON Lines, each with its place: ``entry 3``, or ``line 3``, which
-    ``row_object`` reads.
+    ``row_object`` reads. Of JSON Lines one is in memory at a time.
 
     Raises:
         UserError: the file is missing or is no UTF-8 text.
     """
     try:
-        text = read_text(path)
+        with open_text(path) as text:
+            is_first = True
+            for number, line in enumerate(text, start=1):
+                if is_first and line.lstrip().startswith("["):
+                    yield from _read_list(path)
+                    return
+                if line.strip():
+                    is_first = False
+                    yield f"line {number}", Unread(line.removesuffix("\n"))
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}.") from None
     except UnicodeDecodeError:
         raise UserError(f"{path} is neither a JSON list nor JSON Lines: it is not UTF-8 text.") from None
-    if text.lstrip().startswith("["):
-        try:
-            entries = json.loads(text, object_pairs_hook=unique_names)
-        except RepeatedNameError as error:
-            raise UserError(f"{path}: {error}.") from None
-        except (ValueError, RecursionError):
-            raise UserError(f"{path} is neither a JSON list nor JSON Lines.") from None
-        return [(f"entry {number}", entry) for number, entry in enumerate(entries, start=1)]
-    lines = enumerate(text.split("\n"), start=1)
-    return [(f"line {number}", Unread(line)) for number, line in lines if line.strip()]
+
+
+def _read_list(path: Path) -> Iterator[tuple[str, Any]]:
+    try:
+        entries = json.loads(read_text(path), object_pairs_hook=unique_names)
+    except RepeatedNameError as error:
+        raise UserError(f"{path}: {error}.") from None
+    except UnicodeDecodeError:
+        raise
+    except (ValueError, RecursionError):
+        raise UserError(f"{path} is neither a JSON list nor JSON Lines.") from None
+    return ((f"entry {number}", entry) for number, entry in enumerate(entries, start=1))
 
 
 def row_object(row: Any, example: str) -> dict[str, Any]:

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
+from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from cmpc.conventions import WORD_TYPES
 from cmpc.data.image_formats import ImageHeader, read_header
@@ -18,7 +24,8 @@ from cmpc.data.masks import (
     rle_from_coco,
     rle_from_polygons,
 )
-from cmpc.data.schema import ReferredObject
+from cmpc.data.schema import ReferredObject, stored_rows
+from cmpc.data.sequence_on_disk import SequenceOnDisk
 from cmpc.data.sources.collection import WHOLE, Collection, Reading, find_images
 from cmpc.data.sources.faults import BrokenRows, Faults
 from cmpc.data.sources.fields import expression_texts, identity, image_name, is_text, split_name
@@ -32,7 +39,7 @@ FIELDS = ("image", "expression", "expressions", "mask", "rle", "polygon", "box",
 SHAPES = ("mask", "rle", "polygon", "box")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _Line:
     """A line of the table, checked as far as that goes without the image."""
 
@@ -48,6 +55,9 @@ class _Line:
     shape: str
     objects: tuple[Any, ...]
     """A value of this shape for each object that the expressions refer to; empty where they refer to nothing."""
+
+
+_values = attrgetter(*(field.name for field in dataclasses.fields(_Line)))
 
 
 def collect(
@@ -67,13 +77,13 @@ def collect(
         UserError: a line is wrong (the message names it), or images are missing.
     """
     broken = BrokenRows(reading.skip_broken)
-    lines = [line for line in _read_lines(table, broken) if not reading.splits or line.split in reading.splits]
+    lines = _read_lines(table, reading.splits, broken)
     if not lines:
         where = f" of the splits {', '.join(reading.splits)}" if reading.splits else ""
         raise broken.nothing_left(f"{table} holds no object{where}")
     expected: dict[str, tuple[int, int] | None] = {line.image: None for line in lines}
     found = find_images(images, (), expected, reading, broken, guess_size=_sizes_by_annotations(lines, table.parent))
-    rows: dict[str, list[ReferredObject]] = {}
+    rows: dict[str, SequenceOnDisk[ReferredObject]] = {}
     doubts = Faults()
     for line in reading.track(lines, "reading masks", len(lines)):
         if line.image not in found.sizes:
@@ -96,7 +106,9 @@ def collect(
                 word_types=line.word_types,
                 instances=target.instances,
             )
-            rows.setdefault(line.split, []).append(row)
+            if line.split not in rows:
+                rows[line.split] = stored_rows()
+            rows[line.split].append(row)
             mask = row.decode_mask()
             is_doubted = bool(line.objects) and (line.shape != "box" or mask.sum() == 1)  # a box may be the whole photo
             if is_doubted and (reason := doubt(mask)):
@@ -114,17 +126,32 @@ def collect(
     )
 
 
-def _read_lines(table: Path, broken: BrokenRows) -> list[_Line]:
-    lines: list[_Line] = []
+def _read_lines(table: Path, splits: Sequence[str], broken: BrokenRows) -> SequenceOnDisk[_Line]:
+    lines = SequenceOnDisk(_values, _line_of)
+    repeated = _repeated_ids(table)
     seen: dict[tuple[str, str], str] = {}
     for place, content in read_rows(table):
         with broken.told("rows that are not as the table's fields ask", f"{table}, {place}"):
             line = _line(place, content)
-            first = seen.setdefault((line.split, line.ref_id), place)
-            if first != place:
-                raise ValueError(f"the id {line.ref_id!r} stands already on {first}")
-            lines.append(line)
+            if hash(line.ref_id) in repeated:
+                first = seen.setdefault((line.split, line.ref_id), place)
+                if first != place:
+                    raise ValueError(f"the id {line.ref_id!r} stands already on {first}")
+            if not splits or line.split in splits:
+                lines.append(line)
     return lines
+
+
+def _repeated_ids(table: Path) -> set[int]:
+    """Hashes of the ids that more than one row has, in whatever split: the others need not be remembered."""
+    hashes = array("q")
+    for place, content in read_rows(table):
+        try:
+            hashes.append(hash(_ref_id(row_object(content, ""), place)))
+        except ValueError:  # told when the row is read
+            continue
+    found, counts = np.unique(np.array(hashes), return_counts=True)
+    return set(found[counts > 1].tolist())
 
 
 def _line(place: str, content: Any) -> _Line:
@@ -136,16 +163,13 @@ def _line(place: str, content: Any) -> _Line:
         raise ValueError(f"give one of {', '.join(SHAPES)}, not {' and '.join(shapes) or 'none'}")
     split = split_name(values.get("split", "train"))
     expressions = _expressions(values)
-    try:
-        ref_id = identity(values.get("id", place.rpartition(" ")[2]))
-    except ValueError:
-        raise ValueError("the id is neither text nor a whole number") from None
+    ref_id = _ref_id(values, place)
     category = values.get("category", "")
     if not is_text(category):
         raise ValueError("the category is not text")
     return _Line(
         place=place,
-        ref_id=str(ref_id),
+        ref_id=ref_id,
         image=image_name(values.get("image")),
         split=split,
         category=category,
@@ -154,6 +178,26 @@ def _line(place: str, content: Any) -> _Line:
         word_types=_word_types(values, expressions),
         shape=shapes[0],
         objects=_objects(shapes[0], values[shapes[0]]),
+    )
+
+
+def _ref_id(values: dict[str, Any], place: str) -> str:
+    """The id of a row; by default its number."""
+    try:
+        return str(identity(values.get("id", place.rpartition(" ")[2])))
+    except ValueError:
+        raise ValueError("the id is neither text nor a whole number") from None
+
+
+def _line_of(values: list[Any]) -> _Line:
+    """The line of what JSON says of its fields."""
+    line = _Line(*values)
+    return dataclasses.replace(
+        line,
+        expressions=tuple(line.expressions),
+        groups=tuple(line.groups),
+        word_types=tuple(map(tuple, line.word_types)),
+        objects=tuple(line.objects),
     )
 
 
@@ -232,13 +276,18 @@ def _mask_path(folder: Path, name: object) -> Path:
 
 def _sizes_by_annotations(lines: Sequence[_Line], folder: Path) -> Callable[[str, ImageHeader], tuple[int, int] | None]:
     """For which height and width the masks of an image were made, if they fit only one of the two that it may have."""
-    by_image: dict[str, list[_Line]] = {}
-    for line in lines:
-        by_image.setdefault(line.image, []).append(line)
+
+    @cache
+    def by_image() -> dict[str, list[int]]:  # which few datasets need
+        numbers: dict[str, list[int]] = {}
+        for number, line in enumerate(lines):
+            numbers.setdefault(line.image, []).append(number)
+        return numbers
 
     def guess(image: str, header: ImageHeader) -> tuple[int, int] | None:
         sizes = {(header.height, header.width), header.upright}
-        fitting = [size for size in sizes if all(_may_fit(line, folder, *size) for line in by_image[image])]
+        of_image = [lines[number] for number in by_image()[image]]
+        fitting = [size for size in sizes if all(_may_fit(line, folder, *size) for line in of_image)]
         return fitting[0] if len(fitting) == 1 else None
 
     return guess
