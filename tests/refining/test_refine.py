@@ -11,10 +11,13 @@ import pytest
 from PIL import Image
 
 import cmpc
+from benchmarks.refined_answers import Options as AnswerOptions
+from benchmarks.refined_answers import main as measure_answers
 from benchmarks.refinement import answer_about, boundary_iou, iou
 from benchmarks.refinement import main as measure
 from cmpc import UsageError, UserError
 from cmpc.cli import main
+from cmpc.data.schema import DatasetInfo, ReferredObject, write_dataset
 from cmpc.refining.guided_filter import guided_filter
 from cmpc.refining.refine import refine_probability
 
@@ -123,3 +126,36 @@ def test_figures_are_measured_on_exact_masks_alone(tmp_path: Path, capsys: pytes
     found = {row[2]: float(row[4]) for row in rows if row[0] == "| all"}
     assert [row[1] for row in rows if row[0] == "| all"] == ["1", "1", "1"]
     assert found["crf"] > found["none"]
+
+
+def test_figures_are_measured_on_the_answers_of_a_model(
+    tiny_model_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from cmpc.data.masks import encode_mask
+
+    rows = []
+    for number in range(3):
+        pixels, mask = scene(120, 160)
+        Image.fromarray(pixels).save(tmp_path / f"{number}.png")
+        rows.append(
+            ReferredObject(
+                str(number),
+                str(number),
+                f"{number}.png",
+                120,
+                160,
+                encode_mask(mask),
+                (0, 0, 160, 120),
+                "",
+                ("the dog",),
+            )
+        )
+    info = DatasetInfo(name="scenes", images=str(tmp_path))
+    write_dataset(tmp_path / "data", info, {"val": rows})
+    measure_answers(AnswerOptions(tmp_path / "data", str(tiny_model_folder), found=0))
+    printed = capsys.readouterr().out
+    counts = [line.split(" | ")[1] for line in printed.splitlines() if line.startswith("| all")]
+    assert counts == ["3", "3", "3"]
+    assert "3 of 3 objects were found with an IoU of 0 or more." in printed
+    measure_answers(AnswerOptions(tmp_path / "data", str(tiny_model_folder), found=1))
+    assert "0 of 3 objects" in capsys.readouterr().out

@@ -21,6 +21,7 @@ OPERATIONS = [
     ("/metrics", "GET"),
     ("/setup", "POST"),
     ("/predict", "POST"),
+    ("/versions", "GET"),
     ("/webhook", "POST"),
 ]
 POSITIVE, NEGATIVE = schemathesis.GenerationMode.POSITIVE, schemathesis.GenerationMode.NEGATIVE

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+import json
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +19,9 @@ from starlette.testclient import TestClient
 from cmpc import Segmenter, UserError
 from cmpc.serving.app import make_app
 from cmpc.serving.batching import BatchingWorker
+from cmpc.serving.label_studio.backend import _wanted
 from cmpc.serving.label_studio.brush import brush_rle
+from cmpc.serving.label_studio.label_config import read_label_config
 from cmpc.serving.label_studio.task_photos import TaskPhotos
 
 BRUSH = """<View>
@@ -26,6 +30,8 @@ BRUSH = """<View>
   <BrushLabels name="tag" toName="image"><Label value="Man" hint="the left man"/><Label value="dog"/></BrushLabels>
 </View>"""
 POLYGON = BRUSH.replace("BrushLabels", "PolygonLabels")
+RECORDED: dict[str, Any] = json.loads(Path(__file__).with_name("label_studio_requests.json").read_text("utf-8"))
+"""What Label Studio 1.23.2 sent when it was tried by hand; the run lengths are cut short."""
 
 
 def as_address(picture: bytes) -> str:
@@ -91,6 +97,23 @@ def test_typed_text_is_what_is_looked_for(client: TestClient, picture: bytes, se
     np.testing.assert_array_equal(mask, prediction.mask)
 
 
+@pytest.mark.parametrize(
+    ("context", "labels"),
+    [
+        ({"text": ["The dog"]}, ["dog"]),
+        ({"text": ["the left man"]}, ["Man"]),  # as its hint says
+        ({"text": "a dog beside a man"}, ["dog"]),
+        ({"text": ["the woman", "hot dogs"]}, ["Man", "Man"]),  # of no label: the first
+        ({"brushlabels": ["dog"], "rle": [0, 1]}, ["dog"]),
+        ({"brushlabels": ["Cat"]}, ["Man", "dog"]),
+        ({"text": [7]}, ["Man", "dog"]),
+    ],
+)
+def test_labels_are_those_that_the_user_means(context: Any, labels: list[str]) -> None:
+    wanted = _wanted(read_label_config(BRUSH), {"result": [{"value": context}]})
+    assert [label for label, _ in wanted] == labels
+
+
 def test_nothing_found_is_no_region(client: TestClient, picture: bytes) -> None:
     black = {"result": [{"value": {"text": "dog"}}]}
     answer = predict(client, BRUSH, as_address(picture), black)
@@ -98,7 +121,8 @@ def test_nothing_found_is_no_region(client: TestClient, picture: bytes) -> None:
 
 
 def test_messages_about_annotations_are_taken(client: TestClient) -> None:
-    assert client.post("/webhook", json={"action": "ANNOTATION_CREATED", "project": {"id": 1}}).status_code == 201
+    assert client.post("/webhook", json=RECORDED["webhook"]).status_code == 201
+    assert client.get("/versions").json() == {"versions": ["tiny"]}
 
 
 @pytest.mark.parametrize(
@@ -121,7 +145,7 @@ def test_what_cannot_be_answered_is_told(config: str, photo: object, sentence: s
 
 
 class _LabelStudio(BaseHTTPRequestHandler):
-    """Gives a photo to whoever has the token, and sends elsewhere at one address."""
+    """Gives photos to whoever has a token, as Label Studio does, and sends elsewhere at one address."""
 
     picture = b""
 
@@ -130,15 +154,28 @@ class _LabelStudio(BaseHTTPRequestHandler):
             self.send_response(302)
             self.send_header("Location", "http://127.0.0.2:9/photo.png")
             self.end_headers()
-            return
-        known = self.headers.get("Authorization") == "Token secret" and self.path == "/data/upload/photo.png"
-        self.send_response(200 if known else 404)
+        elif self.headers.get("Authorization") not in (f"Token {LEGACY}", "Bearer for.some.minutes"):
+            self._answer(401, b'{"detail": "Authentication credentials were not provided."}')
+        elif self.path.startswith("/data/upload/1/"):
+            self._answer(200, self.picture)
+        else:
+            self._answer(404, b"")
+
+    def do_POST(self) -> None:
+        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        known = self.path == "/api/token/refresh" and asked == {"refresh": PERSONAL}
+        self._answer(200 if known else 401, b'{"access": "for.some.minutes"}' if known else b"{}")
+
+    def _answer(self, status: int, content: bytes) -> None:
+        self.send_response(status)
         self.end_headers()
-        if known:
-            self.wfile.write(self.picture)
+        self.wfile.write(content)
 
     def log_message(self, *_: object) -> None:
         pass
+
+
+LEGACY, PERSONAL = "0123456789abcdef", "head.payload.signature"
 
 
 @pytest.fixture
@@ -153,14 +190,29 @@ def label_studio(picture: bytes) -> Iterator[str]:
         thread.join()
 
 
-def test_photos_are_fetched_from_label_studio_alone(label_studio: str, segmenter: Segmenter, picture: bytes) -> None:
-    photos = TaskPhotos(label_studio, "secret")
+@pytest.mark.parametrize("token", [LEGACY, PERSONAL], ids=["legacy", "personal"])
+def test_recorded_requests_are_answered(token: str, label_studio: str, segmenter: Segmenter, picture: bytes) -> None:
+    config = RECORDED["setup"]["schema"]
+    expected = segmenter.predict(["the elephant", "the man"], image=picture)
     with BatchingWorker(segmenter) as worker:
-        client = TestClient(make_app(worker, model_name="tiny", label_studio=photos))
-        expected = predict(client, BRUSH, as_address(picture)).json()["results"][0]["result"]
-        for address in ("/data/upload/photo.png", f"{label_studio}/data/upload/photo.png"):
-            found = predict(client, BRUSH, address).json()["results"][0]["result"]
-            assert [region["value"] for region in found] == [region["value"] for region in expected]
+        client = TestClient(make_app(worker, model_name="tiny", label_studio=TaskPhotos(label_studio, token)))
+        assert client.post("/setup", json=RECORDED["setup"]).json() == {"model_version": "tiny"}
+        for name, predictions in {"batch": expected, "typed": expected[1:]}.items():
+            answer = client.post("/predict", json=RECORDED[name])
+            assert answer.status_code == 200, answer.text
+            [found] = answer.json()["results"]
+            assert LabelInterface(config).validate_prediction(found, return_errors=True) == []
+            labels = [region["value"]["brushlabels"] for region in found["result"]]
+            assert labels == [["Elephant"], ["Man"]][-len(predictions) :]
+            for region, prediction in zip(found["result"], predictions, strict=True):
+                mask = np.array(decode_rle(region["value"]["rle"])).reshape(40, 60, 4)[..., 3] == 255
+                np.testing.assert_array_equal(mask, prediction.mask)
+
+
+def test_photos_are_fetched_from_label_studio_alone(label_studio: str, picture: bytes) -> None:
+    photos = TaskPhotos(label_studio, LEGACY)
+    for address in ("/data/upload/1/photo.png", f"{label_studio}/data/upload/1/photo.png"):
+        assert photos.read(address) == picture
     for address, sentence in {
         "/data/upload/none.png": "Label Studio answered 404",
         "/elsewhere": "it lies in another place",
@@ -169,3 +221,16 @@ def test_photos_are_fetched_from_label_studio_alone(label_studio: str, segmenter
     }.items():
         with pytest.raises(UserError, match=sentence):
             photos.read(address)
+
+
+@pytest.mark.parametrize(
+    ("token", "sentence"),
+    [
+        (None, "start this server with LABEL_STUDIO_API_KEY set"),
+        ("wrong", "refuses the token of LABEL_STUDIO_API_KEY"),
+        ("another.personal.token", "refuses the token of LABEL_STUDIO_API_KEY"),
+    ],
+)
+def test_refused_token_is_told(token: str | None, sentence: str, label_studio: str) -> None:
+    with pytest.raises(UserError, match=sentence):
+        TaskPhotos(label_studio, token).read("/data/upload/1/photo.png")

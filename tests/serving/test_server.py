@@ -271,6 +271,23 @@ def test_address_that_is_taken_is_told() -> None:
         pass
 
 
+@pytest.mark.parametrize("path", ["/segment", "/explain", "/predict", "/setup", "/webhook"])
+@pytest.mark.parametrize("content", [b"{", b"[" * 100_000, b"\xff", b""], ids=["cut", "deep", "bytes", "empty"])
+def test_body_that_is_no_json_is_told_at_every_address(path: str, content: bytes, client: TestClient) -> None:
+    answer = client.post(path, content=content, headers={"Content-Type": "application/json"})
+    empty = not content and path not in ("/segment", "/explain")
+    assert (answer.status_code, answer.json()) == (
+        (422, {"error": "the body: field required."}) if empty else (400, {"error": "the body is not JSON."})
+    )
+
+
+def test_other_methods_are_refused_with_a_sentence(client: TestClient) -> None:
+    answer = client.delete("/segment")
+    assert answer.status_code == 405
+    assert answer.json() == {"error": "this address is not asked by DELETE: /docs describes what it is asked."}
+    assert answer.headers["allow"] == "POST"
+
+
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [(("--batch", "0"), "--batch must be at least 1"), (("--port", "99999"), "--port must lie between 0 and 65535")],

@@ -31,8 +31,9 @@ class Options:
     batch: int = 8
     """Most photos that the network sees at once, where several requests wait."""
     label_studio_url: str | None = None
-    """Address of a Label Studio that takes this server as its ML backend: photos of its tasks are fetched from there
-    and from nowhere else, with the access token of the environment variable LABEL_STUDIO_API_KEY."""
+    """Address of a Label Studio that takes this server as its ML backend, by default that of the environment variable
+    LABEL_STUDIO_URL: photos of its tasks are fetched from there and from nowhere else, with the access token of the
+    environment variable LABEL_STUDIO_API_KEY."""
     device: str = "auto"
     """Where to compute: auto, cpu, cuda, cuda:1, mps. Exported models run on the CPU."""
     limits: RequestLimits = field(default_factory=lambda: RequestLimits(waiting=64))
@@ -77,7 +78,7 @@ def run(options: Options) -> None:
             limits=options.limits,
             hosts=_hosts(options),
             label_studio=TaskPhotos(
-                address=options.label_studio_url,
+                address=options.label_studio_url or os.environ.get("LABEL_STUDIO_URL"),
                 token=os.environ.get("LABEL_STUDIO_API_KEY"),
                 most_bytes=options.limits.file_megabytes * 1_000_000,
             ),

@@ -27,7 +27,7 @@ from cmpc.serving.guard import RequestGuard
 from cmpc.serving.label_studio.backend import label_studio_router
 from cmpc.serving.label_studio.task_photos import TaskPhotos
 from cmpc.serving.metrics import Metrics
-from cmpc.serving.requests import FORM, JSON, decode_photo, read_request, sentence_of
+from cmpc.serving.requests import FORM, JSON, NOT_JSON, decode_photo, read_request, sentence_of
 from cmpc.serving.schemas import (
     ErrorAnswer,
     ExplainRequest,
@@ -178,7 +178,13 @@ def _add_errors(app: FastAPI) -> None:
 
     @app.exception_handler(StarletteHTTPException)
     async def http_error(_: Request, error: StarletteHTTPException) -> Response:
-        return _error(error.status_code, str(error.detail), dict(error.headers or {}))
+        unread = error.detail == "There was an error parsing the body"  # FastAPI's words, of JSON that is too deep
+        return _error(error.status_code, NOT_JSON if unread else str(error.detail), dict(error.headers or {}))
+
+    @app.exception_handler(405)
+    async def not_asked_so(request: Request, error: StarletteHTTPException) -> Response:
+        sentence = f"this address is not asked by {request.method}: /docs describes what it is asked."
+        return _error(405, sentence, dict(error.headers or {}))
 
     @app.exception_handler(404)
     async def not_found(_: Request, error: Exception) -> Response:
@@ -186,6 +192,8 @@ def _add_errors(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def wrong_field(_: Request, error: RequestValidationError) -> Response:
+        if error.errors()[0]["type"] == "json_invalid":
+            return _error(400, NOT_JSON, {})
         return _error(422, sentence_of(error.errors()), {})
 
     @app.exception_handler(Exception)

@@ -20,6 +20,7 @@ from cmpc.web.limits import RequestLimits
 Body = TypeVar("Body", bound=BaseModel)
 
 FORM, JSON = "multipart/form-data", "application/json"
+NOT_JSON = "the body is not JSON."
 
 
 async def read_request(request: Request, body: type[Body]) -> tuple[Body, bytes]:
@@ -90,7 +91,7 @@ async def _read_json(request: Request) -> dict[str, Any]:
     try:
         values = await request.json()
     except (ValueError, RecursionError):
-        raise HTTPException(400, "the body is not JSON.") from None
+        raise HTTPException(400, NOT_JSON) from None
     if not isinstance(values, dict):
         raise HTTPException(422, "the body is not a JSON object.")
     return values

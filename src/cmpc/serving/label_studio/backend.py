@@ -1,9 +1,11 @@
-"""The addresses of an ML backend: /setup, /predict and /webhook; /health is the server's own."""
+"""The addresses of an ML backend: /setup, /predict, /versions and /webhook; /health is the server's own."""
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Awaitable, Callable
+from operator import itemgetter
 from typing import Annotated, Any
 
 import numpy as np
@@ -31,6 +33,12 @@ class SetupAnswer(BaseModel):
     """The model, as predictions name it."""
 
     model_version: str
+
+
+class VersionsAnswer(BaseModel):
+    """The versions of the model that one can choose between."""
+
+    versions: list[str]
 
 
 class LabelTask(BaseModel):
@@ -89,11 +97,9 @@ def label_studio_router(
 
     @router.post("/predict")
     async def predict(request: PredictRequest) -> PredictAnswer:
-        """Brush or polygon labels: of the text that the user typed, or else of the labels themselves."""
+        """Brush or polygon labels: of what the user typed, or of the label that the user drew with, or of all."""
         config = read_label_config(request.label_config)
-        typed = _typed((request.params or {}).get("context"))
-        label = next(iter(config.labels))
-        wanted = [(label, expression) for expression in typed] or list(config.labels.items())
+        wanted = _wanted(config, (request.params or {}).get("context"))
         results = []
         for task in request.tasks:
             data = await run_in_threadpool(photos.read, task.data.get(config.field))
@@ -101,6 +107,11 @@ def label_studio_router(
             predictions = await ask(pixels, [expression for _, expression in wanted])
             results.append(await run_in_threadpool(_task_prediction, config, wanted, predictions, model_name))
         return PredictAnswer(results=results)
+
+    @router.get("/versions")
+    def versions() -> VersionsAnswer:
+        """The one model that there is."""
+        return VersionsAnswer(versions=[model_name])
 
     @router.post("/webhook", status_code=201)
     async def webhook(message: dict[str, Any]) -> WebhookAnswer:
@@ -110,15 +121,36 @@ def label_studio_router(
     return router
 
 
-def _typed(context: Any) -> list[str]:
-    """What the user typed into a ``<TextArea>``."""
+def _wanted(config: LabelConfig, context: Any) -> list[tuple[str, str]]:
+    """Labels and what to look for: as the context of an interactive request says, or all of the project."""
+    typed, drawn = _strings(context, "text"), _strings(context, config.kind)
+    if typed:
+        return [(_label_of(text, config.labels), text) for text in typed]
+    chosen = [(label, hint) for label, hint in config.labels.items() if label in drawn]
+    return chosen or list(config.labels.items())
+
+
+def _strings(context: Any, key: str) -> list[str]:
+    """What the regions of a context hold under a key: typed texts, or labels."""
     regions = context.get("result") if isinstance(context, dict) else None
     found: list[str] = []
     for region in regions if isinstance(regions, list) else []:
         value = region.get("value") if isinstance(region, dict) else None
-        text = value.get("text") if isinstance(value, dict) else None
-        found += [text] if isinstance(text, str) else [one for one in text or [] if isinstance(one, str)]
+        held = value.get(key) if isinstance(value, dict) else None
+        found += [one for one in (held if isinstance(held, list) else [held]) if isinstance(one, str)]
     return [text.strip() for text in found if text.strip()]
+
+
+def _label_of(text: str, labels: dict[str, str]) -> str:
+    """The label of a typed text: the one that is looked for so, or whose name comes first in it, or else the first."""
+    typed = text.casefold()
+    places: list[tuple[int, str]] = []
+    for label, hint in labels.items():
+        if typed == hint.casefold():
+            return label
+        if named := re.search(rf"\b{re.escape(label.casefold())}\b", typed):
+            places.append((named.start(), label))
+    return min(places, key=itemgetter(0), default=(0, next(iter(labels))))[1]
 
 
 def _task_prediction(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import binascii
+import http.client
+import json
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
@@ -13,6 +15,11 @@ from urllib.parse import urljoin, urlsplit
 from cmpc.errors import UserError
 
 SECONDS = 20
+_NO_TOKEN = "Label Studio shows its photos to nobody without a token: start this server with LABEL_STUDIO_API_KEY set."
+_REFUSED = (
+    "Label Studio refuses the token of LABEL_STUDIO_API_KEY: give a personal access token of a user who may see the "
+    "project (legacy tokens work only where they are switched on)."
+)
 
 
 @dataclass(frozen=True)
@@ -22,7 +29,7 @@ class TaskPhotos:
     address: str | None = None
     """Of Label Studio, such as ``http://localhost:8080``; None: only photos that are sent along."""
     token: str | None = None
-    """Its access token."""
+    """Of one of its users: a personal access token, or a legacy token."""
     most_bytes: int = 20_000_000
     """Of a photo."""
 
@@ -50,14 +57,30 @@ class TaskPhotos:
         return self._fetch(address)
 
     def _fetch(self, address: str) -> bytes:
-        headers = {"Authorization": f"Token {self.token}"} if self.token else {}
+        headers = {"Authorization": self._authorization(self.token)} if self.token else {}
+        return self._open(urllib.request.Request(address, headers=headers))
+
+    def _authorization(self, token: str) -> str:
+        """What a request shows: a legacy token as it is, for a personal one an access token, which lasts minutes."""
+        if token.count(".") != 2:  # no JSON web token
+            return f"Token {token}"
+        address, body = urljoin(str(self.address), "/api/token/refresh"), json.dumps({"refresh": token}).encode()
+        answer = self._open(urllib.request.Request(address, body, {"Content-Type": "application/json"}))
+        try:
+            return f"Bearer {json.loads(answer)['access']}"
+        except (ValueError, TypeError, KeyError, RecursionError):
+            raise UserError(f"what answers at {self.address} is no Label Studio: see --label-studio-url.") from None
+
+    def _open(self, request: urllib.request.Request) -> bytes:
         opener = urllib.request.build_opener(_NoOtherPlace)
         try:
-            with opener.open(urllib.request.Request(address, headers=headers), timeout=SECONDS) as answer:
+            with opener.open(request, timeout=SECONDS) as answer:
                 data: bytes = answer.read(self.most_bytes + 1)
         except urllib.error.HTTPError as error:
+            if error.code in (401, 403):
+                raise UserError(_REFUSED if self.token else _NO_TOKEN) from None
             raise UserError(f"Label Studio answered {error.code} to the request for a photo.") from None
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, http.client.HTTPException) as error:
             reason = getattr(error, "reason", error)
             raise UserError(f"cannot fetch a photo from Label Studio: {reason}.") from None
         return data
