@@ -146,7 +146,9 @@ def _index(folder: Path) -> Any:
     """Where each image of the Arrow files lies."""
     import pyarrow as pa
 
-    columns: dict[str, list[Any]] = {"image": [], "file": [], "start": [], "length": []}
+    tables = []
+    types = {"image": pa.string(), "file": pa.int32(), "start": pa.int64(), "length": pa.int64()}
+    schema = pa.schema(list(types.items()))
     for number, path in enumerate(sorted(folder.glob("images-*.arrow"))):
         with pa.memory_map(str(path)) as mapped:
             beginning = mapped.read_buffer().address
@@ -154,9 +156,7 @@ def _index(folder: Path) -> Any:
             for batch in map(reader.get_batch, range(reader.num_record_batches)):
                 _, offsets, content = batch.column("bytes").buffers()
                 ends = np.frombuffer(offsets, np.int64)[: len(batch) + 1]
-                columns["image"] += batch.column("image").to_pylist()
-                columns["file"] += [number] * len(batch)
-                columns["start"] += (content.address - beginning + ends[:-1]).tolist()
-                columns["length"] += np.diff(ends).tolist()
-    types = {"image": pa.string(), "file": pa.int32(), "start": pa.int64(), "length": pa.int64()}
-    return pa.table(columns, schema=pa.schema(list(types.items())))
+                starts = content.address - beginning + ends[:-1]
+                columns = [batch.column("image"), np.full(len(batch), number, np.int32), starts, np.diff(ends)]
+                tables.append(pa.table(columns, schema=schema))
+    return pa.concat_tables([schema.empty_table(), *tables])
