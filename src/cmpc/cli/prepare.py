@@ -220,8 +220,8 @@ def run(options: Options) -> None:
         )
         packing = None
         if data.pack:
-            images = {row.image for rows in collection.rows.values() for row in rows}
-            packing = progress.add_task("packing images", total=len(images))
+            total = len({row.image for rows in collection.rows.values() for row in rows})
+            packing = progress.add_task("packing images", total=total)
         info = write_dataset(
             data.out,
             info,
