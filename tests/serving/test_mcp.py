@@ -8,7 +8,7 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import anyio
 import numpy as np
@@ -32,13 +32,18 @@ def test_agent_finds_and_explains(tiny_model_folder: Path, photo: Path, tmp_path
 
     async def ask() -> tuple[set[str], list[Any]]:
         server = StdioServerParameters(command=sys.executable, args=command, env=dict(os.environ))
-        async with stdio_client(server) as streams, ClientSession(*streams) as session:
+        with (tmp_path / "log").open("w") as log:
+            return await converse(server, log)
+
+    async def converse(server: StdioServerParameters, log: TextIO) -> tuple[set[str], list[Any]]:
+        async with stdio_client(server, errlog=log) as streams, ClientSession(*streams) as session:
             await session.initialize()
             tools = {tool.name for tool in (await session.list_tools()).tools}
             return tools, [await session.call_tool(name, arguments) for name, arguments in calls]
 
     tools, (found, nothing, explained, missing, wordless) = anyio.run(ask)
     assert tools == {"segment", "explain"}
+    assert "Traceback" not in (tmp_path / "log").read_text()  # nor when the agent is gone
     told = json.loads(found.content[0].text)["predictions"]
     expected = cmpc.load(tiny_model_folder).predict(["the left man", "dog"], image=photo, threshold=0.4)
     for one, prediction in zip(told, expected, strict=True):

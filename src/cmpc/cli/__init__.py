@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     make_output_tolerant()
     try:
         status = _answer(arguments, debug=debug)
-        if sys.stdout is not None:
+        if sys.stdout is not None and not sys.stdout.closed:  # the tools for agents close what they spoke over
             sys.stdout.flush()
     except OSError as error:  # nobody reads the output any more, or there is no room for it
         if debug:
