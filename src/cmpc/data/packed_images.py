@@ -101,11 +101,10 @@ class PackedImages:
         for path in sorted(self.folder.glob("images-*.arrow")):
             try:
                 reader = pa.ipc.open_file(pa.memory_map(str(path)))
-                batches = [reader.get_batch(number) for number in range(reader.num_record_batches)]
+                for batch in map(reader.get_batch, range(reader.num_record_batches)):
+                    places.update({name: (batch, row) for row, name in enumerate(batch.column("image").to_pylist())})
             except Exception:  # readers of Arrow raise many things on damaged files
                 raise UserError(f"{path} is damaged: prepare the dataset anew.") from None
-            for batch in batches:
-                places.update({name: (batch, row) for row, name in enumerate(batch.column("image").to_pylist())})
         return places
 
 

@@ -15,6 +15,7 @@ from cmpc.errors import UsageError
 from cmpc.evaluation.metrics import Overlap
 from cmpc.evaluation.scoring import ScoredSample
 from cmpc.files import naming
+from cmpc.reading import read_file
 
 UNFINISHED = "unfinished.jsonl"
 FINISHED = "scores.jsonl"
@@ -94,7 +95,7 @@ class Journal:
 
     def _read(self, path: Path) -> int:
         """Reads the results; returns how many bytes of the file are whole lines."""
-        first, *lines = path.read_bytes().split(b"\n")
+        first, *lines = read_file(path).split(b"\n")
         try:
             theirs = dict(json.loads(first)["evaluation"])
         except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
