@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pickle
 import socket
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from cmpc.errors import UsageError
-from cmpc.file_systems import RemotePath, UnreachableError, place, read
+from cmpc.file_systems import RemotePath, UnreachableError, _file_system, named, place, read
 from object_storage import SECRET, Bucket
 
 
@@ -82,3 +83,16 @@ def test_a_server_that_does_not_answer_is_told_from_a_missing_file(monkeypatch: 
     with pytest.raises(UnreachableError, match="the server does not answer") as raised:
         read(place("s3://bucket-of-nobody/file"))
     assert SECRET not in str(raised.value)
+
+
+def test_google_cloud_storage_without_credentials_is_given_up_soon() -> None:
+    system = _file_system("gs", "bucket", "", 0)
+    options = system.__reduce__()[1][0]  # type: ignore[index, misc]
+    assert options["retry_time_limit"] == timedelta(seconds=60)
+
+
+def test_missing_credentials_are_one_sentence() -> None:
+    message = "google::cloud::Status(UNAVAILABLE: Could not create a OAuth2 access token to authenticate the request."
+    with pytest.raises(OSError, match="there are no credentials for it here") as raised, named(place("gs://bucket/a")):
+        raise OSError(message)
+    assert raised.value.filename == "gs://bucket/a"

@@ -251,6 +251,8 @@ def _reason(error: Exception) -> str:
         if code[1] in ("UNKNOWN",) and (status := re.search(r"HTTP status (\d+)", text)):
             return f"the server answers with status {status[1]}"
         return _REASONS.get(code[1], f"the server says {code[1].replace('_', ' ').lower()}")
+    if re.search(r"access token|[Cc]redentials", text):
+        return "there are no credentials for it here, or they are not accepted"
     if re.search(r"curlCode|resolve host|connect|timed? ?out", text, re.IGNORECASE):
         return "the server does not answer"
     return "it cannot be read"
@@ -268,8 +270,9 @@ def _file_system(scheme: str, bucket: str, endpoint: str, process: int) -> FileS
 
     if scheme == "s3":
         return _s3(bucket, endpoint)
+    patience = f"?retry_limit_seconds={REQUEST_SECONDS}" if scheme == "gs" else ""  # by default 15 minutes
     try:
-        return fs.FileSystem.from_uri(f"{scheme}://{bucket}/")[0]
+        return fs.FileSystem.from_uri(f"{scheme}://{bucket}/{patience}")[0]
     except (OSError, ValueError, NotImplementedError):  # not in this build of Arrow, or without its libraries
         raise UserError(f"there is no access to {scheme}://{bucket} with this installation of pyarrow.") from None
 

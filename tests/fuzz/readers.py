@@ -10,22 +10,38 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pyarrow
+import pyarrow.parquet
+import torch
 from PIL import Image
+from safetensors.torch import save_file
 
+from cmpc.answers.formats.journal import AnswerJournal
 from cmpc.blocks.dataset import Settings, make_blocks, read_scenes
+from cmpc.bulk.inputs import find_input, plan_parts, read_part
+from cmpc.bulk.outputs import BulkOutput
+from cmpc.cli.photos import asked_photos
 from cmpc.data.images import read_image
 from cmpc.data.schema import PreparedDataset
 from cmpc.data.sources import coco, own, phrasecut, refer_api
 from cmpc.data.sources.collection import WHOLE
+from cmpc.data.sources.faults import Faults
 from cmpc.data.sources.instances import Instances
 from cmpc.data.sources.referit import read_region_mask
 from cmpc.data.sources.restricted_pickle import read_plain_pickle
 from cmpc.data.vocabulary import Vocabulary
+from cmpc.errors import UserError
 from cmpc.evaluation.journal import Journal
+from cmpc.interop.backbone_weights import load_backbone_weights
 from cmpc.interop.embeddings import load_embeddings
 from cmpc.interop.tensorflow.checkpoint import open_checkpoint
 from cmpc.model_folder import load_model_folder
+from cmpc.models.build import build_network
+from cmpc.phrasing.annotations import read_photos
+from cmpc.serving.label_studio.label_config import read_label_config
 from cmpc.training.checkpoints import RunFolder
+from cmpc.training.progress import TableFile
+from networks import tiny_config
 from robustness.material import WORDS, write_model, write_photo, write_prepared
 
 TESTS = Path(__file__).parents[1]
@@ -167,6 +183,86 @@ def _journal(folder: Path) -> list[Path]:
     return [folder / "unfinished.jsonl"]
 
 
+def _asked(folder: Path) -> list[Path]:
+    write_photo(folder / "photo.png")
+    table = pyarrow.table({"image": ["photo.png"], "expression": ["red box"]})
+    pyarrow.parquet.write_table(table, folder / "asked.parquet")
+    (folder / "asked.csv").write_text('image,expression\nphoto.png,"red box, left"\n')
+    (folder / "asked.tsv").write_text("photo\texpression\nphoto.png\tred box\n")
+    (folder / "asked.jsonl").write_text(json.dumps({"image": "photo.png", "expressions": ["red box"]}) + "\n")
+    return [folder / f"asked.{suffix}" for suffix in ("parquet", "csv", "tsv", "jsonl")]
+
+
+def _read_asked(folder: Path) -> object:
+    return [asked_photos([str(path)], path) for path in sorted(folder.glob("asked.*"))]
+
+
+def _bulk(folder: Path) -> list[Path]:
+    return [path for path in _asked(folder) if path.suffix in (".parquet", ".jsonl")]
+
+
+def _read_bulk(folder: Path) -> object:
+    rows = []
+    for suffix in (".parquet", ".jsonl"):
+        found = find_input(str(folder / f"asked{suffix}"), has_expressions=False)
+        rows += [
+            read_part([str(file) for file in found.files], found.kind, (), part) for part in plan_parts(found, 4).parts
+        ]
+    return rows
+
+
+def _bulk_output(folder: Path) -> list[Path]:
+    BulkOutput(str(folder)).begin({"model": "a"}, resume=False)
+    return [path for path in folder.iterdir() if path.is_file()]
+
+
+def _instances_to_phrase(folder: Path) -> list[Path]:
+    return _coco(folder)[:1]
+
+
+def _answers(folder: Path) -> list[Path]:
+    journal = AnswerJournal(folder, {"model": "a"}, resume=False)
+    for number in range(4):
+        journal.append({"photo": "photo.png", "name": f"photo{number}", "height": 6, "width": 8, "predictions": []})
+    journal.close()
+    return [journal.path]
+
+
+def _read_answers(folder: Path) -> object:
+    journal = AnswerJournal(folder, {"model": "a"}, resume=True)
+    return [record["predictions"] for record in journal.records.values()]
+
+
+def _training_table(folder: Path) -> list[Path]:
+    (folder / "training.csv").write_text("step,loss\n1,0.5\n2,0.25\n")
+    return [folder / "training.csv"]
+
+
+def _state_dicts(folder: Path) -> list[Path]:
+    weights = build_network(tiny_config(len(WORDS))).backbone.state_dict()
+    save_file(weights, folder / "weights.safetensors")
+    torch.save(weights, folder / "weights.pth")
+    return [folder / "weights.safetensors", folder / "weights.pth"]
+
+
+def _read_state_dicts(folder: Path) -> object:
+    network = build_network(tiny_config(len(WORDS)))
+    for file in sorted(folder.iterdir()):
+        try:
+            load_backbone_weights(network, str(file))
+        except UserError:  # also of the sound ones, which are of no published network
+            continue
+    return network
+
+
+def _labels(folder: Path) -> list[Path]:
+    (folder / "labels.xml").write_text(
+        '<View><Image name="image" value="$image"/><BrushLabels name="tag" toName="image">'
+        '<Label value="dog" hint="the left dog"/></BrushLabels></View>'
+    )
+    return [folder / "labels.xml"]
+
+
 def _run(folder: Path) -> list[Path]:
     return [Path(shutil.copy(TESTS / "training" / "fixtures" / "run_of_format_1" / "run.json", folder))]
 
@@ -196,6 +292,19 @@ READERS = {
     "scenes": Reader(_scenes, lambda folder: list(read_scenes(folder / "blocks", "val"))),
     "model": Reader(_model, lambda folder: load_model_folder(folder / "model")),
     "journal": Reader(_journal, lambda folder: Journal(folder, {"model": "a"}, resume=True)),
+    "asked": Reader(_asked, _read_asked),
+    "bulk": Reader(_bulk, _read_bulk),
+    "bulk output": Reader(_bulk_output, lambda folder: BulkOutput(str(folder)).begin({"model": "a"}, resume=True)),
+    "phrase": Reader(_instances_to_phrase, lambda folder: list(read_photos(folder / "instances.json", Faults()))),
+    "answers": Reader(_answers, _read_answers),
+    "training table": Reader(
+        _training_table, lambda folder: TableFile(folder / "training.csv", ("step", "loss"), keep_until=2)
+    ),
+    "state dicts": Reader(_state_dicts, _read_state_dicts),
+    "label config": Reader(
+        _labels,
+        lambda folder: read_label_config((folder / "labels.xml").read_bytes().decode(errors="replace")),
+    ),
     "run": Reader(_run, lambda folder: RunFolder(folder).check(resume=True)),
 }
 """Name -> reader."""

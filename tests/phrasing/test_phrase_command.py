@@ -125,7 +125,7 @@ def test_groups_and_absent_things_are_rows_of_their_own(tmp_path: Path, capsys: 
         assert 1 <= len(row.expressions) <= 4
         assert not row.decode_mask().any()
     assert phrase(folder, "--absent-per-photo", "-1") == 2
-    assert "--absent-per-photo must not be negative" in capsys.readouterr().err
+    assert "--absent-per-photo is a number from 0 to 1,000, not -" in capsys.readouterr().err
 
 
 def test_each_split_may_have_its_own_folder_of_photos(tmp_path: Path) -> None:

@@ -23,6 +23,9 @@ OWN = ("prepare", "own", "table.jsonl", "--images", ".", "--out", "out")
 LOCKED = {
     "prepare": OWN,
     "phrase": ("phrase", "--annotations", "instances.json", "--images", ".", "--out", "out"),
+    "compose": ("compose", "--annotations", "instances.json", "--images", "data", "--out", "out"),
+    "bulk": ("bulk", "photos", "red box", "--out", "out"),
+    "new": ("new", "out"),
     "blocks": ("blocks", "--images", "2", "--out", "out"),
     "pretrain": ("pretrain", *DATA),
     "train": ("train", *DATA, *QUICK),

@@ -13,6 +13,7 @@ from cmpc.ablation.options import VOCABULARY
 from cmpc.ablation.run import RunResult
 from cmpc.errors import UsageError, UserError
 from cmpc.files import atomic_file
+from cmpc.reading import read_text
 from cmpc.training.options import TrainingOptions
 
 JSON_FILE = "ablation.json"
@@ -70,7 +71,7 @@ def open_record(folder: Path, settings: dict[str, Any], *, resume: bool) -> Reco
     if not resume:
         raise UsageError(f"{folder} already holds an ablation: continue it with --resume, or give another --out.")
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = json.loads(read_text(path))
         record = Record(dict(values["settings"]), [RunResult.from_json(run) for run in values["runs"]])
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise UserError(f"{path} is damaged: begin a new ablation in another folder.") from None

@@ -32,6 +32,7 @@ from cmpc.data.sources.targets import target_of
 from cmpc.errors import UsageError, UserError
 from cmpc.files import atomic_file, naming, put_back
 from cmpc.processes import environment, prepare_process
+from cmpc.reading import read_text
 
 CHUNK = 50
 """Images that are made and recorded together; an interrupted run loses no more than the chunks at work."""
@@ -265,7 +266,7 @@ def _existing(out: Path, settings: Settings) -> DatasetInfo:
 
 def _read_settings(folder: Path) -> dict[str, Any] | None:
     try:
-        found: dict[str, Any] = json.loads((folder / _SETTINGS).read_text(encoding="utf-8"))
+        found: dict[str, Any] = json.loads(read_text(folder / _SETTINGS))
     except (OSError, ValueError, RecursionError):
         return None
     return found

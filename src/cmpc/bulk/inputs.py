@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from cmpc.bulk.parts import InputRow, Part
+from cmpc.data.sources.fields import is_text
 from cmpc.errors import UsageError, UserError
 from cmpc.file_systems import Place, RemotePath, UnreachableError, named, place
 
@@ -72,7 +73,7 @@ def find_input(text: str, *, has_expressions: bool) -> FoundInput:
                 raise UsageError(f"{where} is no table: give Parquet (.parquet) or JSON Lines (.jsonl).")
             return FoundInput(TABLE_KINDS[where.suffix.lower()], (where,), where.parent)
         for suffix, kind in TABLE_KINDS.items():
-            tables: list[Place] = [*where.glob(f"*{suffix}")]
+            tables = [file for file in where.glob(f"*{suffix}") if isinstance(file, RemotePath) or file.is_file()]
             if tables:
                 return FoundInput(kind, tuple(sorted(tables, key=str)), where)
     raise UsageError(
@@ -156,8 +157,9 @@ def _cut_photos(folder: Place, rows_per_part: int, digest: Any) -> Iterator[tupl
 
 def _cut_parquet(file: Place, rows_per_part: int, digest: Any) -> Iterator[tuple[int, dict[str, Any]]]:
     table = _parquet(file)
-    _columns(table.schema_arrow.names, file)
-    digest.update(json.dumps(table.metadata.to_dict(), default=str, sort_keys=True).encode())
+    with _damaged(f"{file} is damaged: copy it again."):
+        _columns(table.schema_arrow.names, file)
+        digest.update(json.dumps(table.metadata.to_dict(), default=str, sort_keys=True).encode())
     total = table.metadata.num_rows
     for start in range(0, total, rows_per_part):
         yield min(rows_per_part, total - start), {"start": start}
@@ -235,15 +237,10 @@ def _columns(names: Sequence[str], file: Place) -> tuple[str, str]:
 
 
 def _parquet(file: Place) -> Any:
-    import pyarrow
     import pyarrow.parquet
 
-    try:
+    with _damaged(f"{file} is not a Parquet file, or it is damaged."):
         return pyarrow.parquet.ParquetFile(file.open() if isinstance(file, RemotePath) else file)
-    except UnreachableError:
-        raise
-    except (OSError, pyarrow.ArrowException):
-        raise UserError(f"{file} is not a Parquet file, or it is damaged.") from None
 
 
 def _rows_of_parquet(file: Place, start: int, count: int) -> list[Any]:
@@ -255,7 +252,8 @@ def _rows_of_parquet(file: Place, start: int, count: int) -> list[Any]:
         if end <= start or first >= start + count:
             continue
         content = _row_group(file, group)
-        rows += content.slice(max(0, start - first), min(end, start + count) - max(first, start)).to_pylist()
+        with _damaged(f"{file} is damaged: copy it again."):
+            rows += content.slice(max(0, start - first), min(end, start + count) - max(first, start)).to_pylist()
     return rows
 
 
@@ -272,16 +270,21 @@ def _opened_parquet(file: Place) -> tuple[Any, tuple[int, ...]]:
 @lru_cache(maxsize=1)
 def _row_group(file: Place, group: int) -> Any:
     """The two columns of a row group, which several parts after each other may lie in."""
-    import pyarrow
-
     table, _ = _opened_parquet(file)
+    gone = f"{file} is gone or damaged: put it back and go on with --resume."
+    with _damaged(gone), named(file) if isinstance(file, RemotePath) else nullcontext():
+        return table.read_row_group(group, columns=list(_columns(table.schema_arrow.names, file)))
+
+
+@contextmanager
+def _damaged(sentence: str) -> Iterator[None]:
+    """What readers of Parquet raise on damaged files, which are many things, becomes a sentence."""
     try:
-        with named(file) if isinstance(file, RemotePath) else nullcontext():
-            return table.read_row_group(group, columns=list(_columns(table.schema_arrow.names, file)))
-    except UnreachableError:
+        yield
+    except (UserError, UnreachableError):
         raise
-    except (OSError, pyarrow.ArrowException):
-        raise UserError(f"{file} is gone or damaged: put it back and go on with --resume.") from None
+    except Exception:
+        raise UserError(sentence) from None
 
 
 def _input_row(row: Any, number: int) -> InputRow:
@@ -291,11 +294,11 @@ def _input_row(row: Any, number: int) -> InputRow:
     photo = next((row[name] for name in IMAGE_COLUMNS if row.get(name) is not None), None)
     asked = next((row[name] for name in EXPRESSION_COLUMNS if row.get(name) is not None), None)
     name = f"#{number}"
-    if isinstance(photo, str) and not _is_text(photo):
+    if isinstance(photo, str) and not is_text(photo):
         return InputRow(name, None, (None,), "the path of the image is no text.")
     if isinstance(photo, Mapping):  # as data sets of the hub keep images
         path = photo.get("path")
-        name = path if isinstance(path, str) and path and _is_text(path) else name
+        name = path if isinstance(path, str) and path and is_text(path) else name
         photo = photo.get("bytes") or path
     elif isinstance(photo, str):
         name = photo
@@ -303,16 +306,7 @@ def _input_row(row: Any, number: int) -> InputRow:
         asked = [asked]
     if not isinstance(asked, list) or not asked:
         return InputRow(name, None, (None,), "the row has no expression.")
-    expressions = tuple(one if isinstance(one, str) and _is_text(one) else None for one in asked)
+    expressions = tuple(one if isinstance(one, str) and is_text(one) else None for one in asked)
     if not isinstance(photo, str | bytes) or not photo:
         return InputRow(name, None, expressions, "the row has no image.")
     return InputRow(name, photo, expressions)
-
-
-def _is_text(value: str) -> bool:
-    """Whether it can be written as UTF-8; JSON may hold halves of letters."""
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

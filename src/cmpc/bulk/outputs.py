@@ -53,7 +53,7 @@ class BulkOutput:
                     f"{self.folder} holds answers: go on with --resume, give another --out, or delete them to start "
                     "anew."
                 )
-            run = theirs.get("run", {})
+            run = theirs["run"]
             if different := [name for name, value in identity.items() if run.get(name) != value]:
                 raise UsageError(
                     f"--resume: the answers in {self.folder} are of another run (of another {', '.join(different)}): "
@@ -123,7 +123,7 @@ class BulkOutput:
             return None
         except (ValueError, RecursionError):
             values = None
-        if not isinstance(values, dict):
+        if not isinstance(values, dict) or not isinstance(values.get("run"), dict):
             raise UserError(f"{self.folder / NOTE} is damaged: give another --out.")
         return values
 

@@ -17,6 +17,8 @@ _HAS_EXPRESSIONS = ("segment", "explain")
 _MAY_BE_REMOTE = ("data", "images", "calibration")
 """Paths that may be URLs of remote file systems."""
 _LARGEST = 2**63 - 1
+_PROCESSES = ("workers", "crf_workers")
+_MOST_PROCESSES = 1_000
 
 
 def check_arguments(command: str, arguments: Sequence[str]) -> None:
@@ -39,7 +41,7 @@ def check_arguments(command: str, arguments: Sequence[str]) -> None:
 
 
 def check_numbers(options: object, name: str = "") -> None:
-    """Refuses numbers that no computer counts to, infinity and what is no number.
+    """Refuses numbers that no computer counts to, infinity and what is no number, and more processes than any has.
 
     Args:
         options: a dataclass, whose fields are looked through, or a value.
@@ -60,6 +62,8 @@ def check_numbers(options: object, name: str = "") -> None:
             raise UsageError(f"{flag} must be a finite number, got {options}.")
         if abs(options) > _LARGEST:
             raise UsageError(f"{flag} is a number too large to compute with.")
+        if name in _PROCESSES and options > _MOST_PROCESSES:
+            raise UsageError(f"{flag} must be at most {_MOST_PROCESSES:,}, got {options:,}.")
 
 
 def check_places(options: object) -> None:

@@ -146,6 +146,7 @@ def run(options: Options) -> None:
 
 def _check(options: Options) -> None:
     from cmpc.data.query import check_length, holds_a_word
+    from cmpc.file_systems import place
 
     if not options.arguments:
         raise UsageError("say what to answer: cmpc bulk INPUT ['EXPRESSION' ...] --out OUT.")
@@ -161,6 +162,8 @@ def _check(options: Options) -> None:
         value = getattr(options, name)
         if value is not None and not 1 <= value <= MOST_ROWS:
             raise UsageError(f"--{name.replace('_', '-')} must lie between 1 and {MOST_ROWS:,}, got {value}.")
+    if options.images is not None and isinstance(images := place(options.images), Path) and not images.is_dir():
+        raise UserError(f"there is no folder {images}: give the one that the names of photos begin in with --images.")
     for name in ("workers", "address"):
         if getattr(options, name) is not None and options.engine != "ray":
             raise UsageError(f"--{name} goes with --engine ray.")

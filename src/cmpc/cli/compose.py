@@ -30,6 +30,11 @@ class Options:
     """Processes; 0: as many as this process may use cores."""
 
 
+def written(options: Options) -> Path:
+    """The folder that no other process may write meanwhile."""
+    return options.out
+
+
 def run(options: Options) -> None:
     """Makes the scenes and prints what there is."""
     for name in ("scenes", "seed", "workers"):

@@ -19,6 +19,11 @@ class Options:
     """A new or empty folder."""
 
 
+def written(options: Options) -> Path:
+    """The folder that no other process may write meanwhile."""
+    return options.folder
+
+
 def run(options: Options) -> None:
     """Writes the folder."""
     from rich.console import Console

@@ -293,18 +293,20 @@ def _read_table(path: Path) -> dict[str, tuple[str, ...]]:
     Raises:
         UserError: the table cannot be read, or has no column of photos.
     """
+    from cmpc.data.sources.fields import is_text
+
     found: dict[str, list[str]] = {}
     for number, row in enumerate(_rows(path), start=1):
         if not isinstance(row, dict):
             raise UserError(f"{path}, row {number}: it is not a JSON object with a photo.")
         photo = next((row[name] for name in PHOTO_COLUMNS if row.get(name)), None)
-        if not isinstance(photo, str):
+        if not is_text(photo) or "\0" in photo:
             raise UserError(f"{path}, row {number}: there is no photo; name the column {' or '.join(PHOTO_COLUMNS)}.")
         asked = found.setdefault(photo, [])
         for name in EXPRESSION_COLUMNS:
             value = row.get(name) or []
             values = [value] if isinstance(value, str) else value
-            if not isinstance(values, list) or not all(isinstance(one, str) for one in values):
+            if not isinstance(values, list) or not all(map(is_text, values)):
                 raise UserError(f"{path}, row {number}: {name} is not text.")
             asked += [one for one in values if one.strip()]
     if not found:
@@ -318,19 +320,29 @@ def _rows(path: Path) -> Iterator[Any]:
         return iter(_rows_of_parquet(path))
     if suffix == ".jsonl":
         return map(_row_of_json, itertools.repeat(path), itertools.count(1), _lines(path, "a table", "row"))
-    return csv.DictReader(io.StringIO(_text(path, "a table")), delimiter="\t" if suffix == ".tsv" else ",")
+    return _rows_of_csv(path, "\t" if suffix == ".tsv" else ",")
+
+
+def _rows_of_csv(path: Path, delimiter: str) -> Iterator[Any]:
+    try:
+        yield from csv.DictReader(io.StringIO(_text(path, "a table")), delimiter=delimiter)
+    except csv.Error as error:
+        raise UserError(f"{path} is not a table: {error}.") from None
 
 
 def _rows_of_parquet(path: Path) -> list[Any]:
-    import pyarrow
     import pyarrow.parquet
 
+    from cmpc.reading import open_file
+
     try:
-        table = pyarrow.parquet.read_table(path)
-    except (OSError, pyarrow.ArrowException):
-        raise UserError(f"{path} is not a Parquet file, or it is damaged.") from None
-    names = [name for name in (*PHOTO_COLUMNS, *EXPRESSION_COLUMNS) if name in table.column_names]
-    return table.select(names).to_pylist()
+        with open_file(path, at_most=FILE_BYTES) as file:
+            table = pyarrow.parquet.read_table(file)
+        names = [name for name in (*PHOTO_COLUMNS, *EXPRESSION_COLUMNS) if name in table.column_names]
+        return table.select(names).to_pylist()
+    except Exception as error:  # readers of Parquet raise many things on damaged files
+        reason = getattr(error, "strerror", None) or "it is not a Parquet file, or it is damaged"
+        raise UserError(f"cannot read {path}: {reason}.") from None
 
 
 def _row_of_json(path: Path, number: int, line: str) -> Any:

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+MOST_EXPRESSIONS = 1_000
+"""Of a kind for each object or photo; nobody can say more of them."""
+
 
 @dataclass(kw_only=True)
 class Options:
@@ -129,11 +132,10 @@ def _files(options: Options) -> dict[str, Path]:
 
     if not options.name.strip() or options.name in PUBLISHED:
         raise UsageError(f"--name {options.name!r} is empty or the name of a benchmark: choose another.")
-    if options.per_object < 1:
-        raise UsageError(f"--per-object is a number from 1, not {options.per_object}.")
-    for name in ("several_per_photo", "absent_per_photo"):
-        if getattr(options, name) < 0:
-            raise UsageError(f"--{name.replace('_', '-')} must not be negative, got {getattr(options, name)}.")
+    for name, least in (("per_object", 1), ("several_per_photo", 0), ("absent_per_photo", 0)):
+        if not least <= (value := getattr(options, name)) <= MOST_EXPRESSIONS:
+            flag = f"--{name.replace('_', '-')}"
+            raise UsageError(f"{flag} is a number from {least} to {MOST_EXPRESSIONS:,}, not {value:,}.")
     if not 0 <= options.smallest < 1:
         raise UsageError(f"--smallest is a share from 0 to 1, not {options.smallest:g}.")
     if not options.quality:

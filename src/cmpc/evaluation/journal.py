@@ -16,6 +16,7 @@ from cmpc.evaluation.metrics import Overlap
 from cmpc.evaluation.results import MOST, Results
 from cmpc.evaluation.scoring import ScoredSample
 from cmpc.files import naming
+from cmpc.reading import MAX_TABLE, open_file
 
 UNFINISHED = "unfinished.jsonl"
 FINISHED = "scores.jsonl"
@@ -95,7 +96,7 @@ class Journal:
 
     def _read(self, path: Path) -> int:
         """Reads the results; returns how many bytes of the file are whole lines."""
-        with path.open("rb") as file:
+        with open_file(path, at_most=MAX_TABLE) as file:
             first = file.readline()
             return self._read_results(first, file) if first.endswith(b"\n") else 0  # or cut short
 

@@ -80,7 +80,7 @@ def compose(
         at_once = -(-scenes // (SHARES * workers)) or 1
         shares = [range(start, min(start + at_once, scenes)) for start in range(0, scenes, at_once)]
         write = partial(_write_scenes, photos, images, folder / IMAGES, seed, categories)
-        with _runner(workers) as carry_out:
+        with _runner(min(workers, len(shares))) as carry_out:
             for made in carry_out(write, shares):
                 for image, things in made:
                     next(iter(tables.values())).add(image, things)

@@ -31,6 +31,7 @@ from cmpc.files import atomic_file, atomic_folder, put_back
 from cmpc.model_folder import load_model_folder, write_model_files
 from cmpc.model_weights import save_tensors
 from cmpc.models.network import ReferringNetwork
+from cmpc.reading import read_text
 from cmpc.training.optimizers import load_optimizer_tensors
 
 SETTINGS = "run.json"
@@ -85,7 +86,7 @@ class RunFolder:
         if not resume:
             raise UsageError(f"{self.path} already holds a run: continue it with --resume, or give another --out.")
         try:
-            settings = dict(json.loads(self.settings.read_text(encoding="utf-8")))
+            settings = dict(json.loads(read_text(self.settings)))
             settings["options"] = dict(settings.get("options", {}))
         except (OSError, ValueError, TypeError, RecursionError):
             raise UserError(f"{self.settings} is damaged: begin a new run in another folder.") from None

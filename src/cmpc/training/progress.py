@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-import io
+import math
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -104,9 +104,9 @@ class TableFile:
         self.columns = tuple(columns)
         kept: list[list[str]] = []
         if path.exists():
-            whole = path.read_text(encoding="utf-8").rpartition("\n")[0]
-            rows = list(csv.reader(io.StringIO(whole)))[1:]
-            kept = [row for row in rows if len(row) == len(self.columns) and int(row[0]) <= keep_until]
+            whole = path.read_text(encoding="utf-8", errors="replace").rpartition("\n")[0]
+            rows = [line.split(",") for line in whole.split("\n")[1:]]
+            kept = [row for row in rows if len(row) == len(self.columns) and _step(row[0]) <= keep_until]
         with atomic_file(path) as file, file.open("w", encoding="utf-8", newline="") as stream:
             csv.writer(stream, lineterminator="\n").writerows([self.columns, *kept])
 
@@ -114,6 +114,11 @@ class TableFile:
         """Appends a row."""
         with naming(self.path), self.path.open("a", encoding="utf-8", newline="") as stream:
             csv.writer(stream, lineterminator="\n").writerow([_text(row[name]) for name in self.columns])
+
+
+def _step(text: str) -> float:
+    """The step of a row; of a damaged one infinity, later than all."""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 19 else math.inf
 
 
 class RunLog:

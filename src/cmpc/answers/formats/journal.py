@@ -78,7 +78,9 @@ class AnswerJournal:
         *lines, _ = self.path.read_bytes().split(b"\n")  # what follows the last line break is cut short, or empty
         if not lines:
             return
-        theirs = _parse(lines[0]).get("run", {})
+        theirs = _parse(lines[0]).get("run")
+        if not isinstance(theirs, dict):
+            return
         if different := sorted(name for name in self.identity if self.identity[name] != theirs.get(name)):
             raise UsageError(
                 f"--resume: the answers in {self.path.parent} are of another run (of another {', '.join(different)}): "
@@ -87,7 +89,7 @@ class AnswerJournal:
         self._kept_bytes = len(lines[0]) + 1
         for line in lines[1:]:
             record = _parse(line)
-            if "name" not in record:
+            if not _is_record(record):
                 break
             self.records[record["name"]] = record
             self._kept_bytes += len(line) + 1
@@ -100,3 +102,15 @@ def _parse(line: bytes) -> dict[str, Any]:
     except (ValueError, RecursionError):
         return {}
     return values if isinstance(values, dict) else {}
+
+
+def _is_record(values: dict[str, Any]) -> bool:
+    """Whether they are what ``append`` was given."""
+    texts, numbers = (values.get("photo"), values.get("name")), (values.get("height"), values.get("width"))
+    predictions = values.get("predictions")
+    return (
+        all(isinstance(value, str) for value in texts)
+        and all(isinstance(value, int) for value in numbers)
+        and isinstance(predictions, list)
+        and all(isinstance(one, dict) and isinstance(one.get("expression"), str) for one in predictions)
+    )

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import bisect
 import struct
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ import google_crc32c
 
 from cmpc.interop.tensorflow.damage import DamageError, UnsupportedError, damage_reported_for
 from cmpc.interop.tensorflow.protobuf import read_varint
+from cmpc.reading import open_file
 
 MAGIC = bytes.fromhex("57fb808b247547db")
 """The last eight bytes of every table."""
@@ -36,7 +38,7 @@ def unmask_crc32c(masked: int) -> int:
 def looks_like_a_table(path: Path) -> bool:
     """Whether the file ends like a table; cheap, reads eight bytes."""
     try:
-        with path.open("rb") as file:
+        with open_file(path, at_most=sys.maxsize) as file:
             size = file.seek(0, 2)
             if size < FOOTER_BYTES:
                 return False
