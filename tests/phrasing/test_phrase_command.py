@@ -150,7 +150,7 @@ def test_rows_say_the_kinds_of_photos_in_which_all_of_a_benchmark_are_annotated(
     assert partly == whole | {"1": (), "3": (), "4": ()}  # COCO's kinds of two photos are more than VOC's of three
     voc = {f"photo_{number}": "voc20" for number in (1, 3, 4, 5)}
     assert kinds_of(**voc) == whole
-    assert kinds_of(**{name: "kinds: dog cat" for name in (*voc, "photo_2")}) == dict.fromkeys(whole, ())
+    assert kinds_of(**dict.fromkeys((*voc, "photo_2"), "kinds: dog cat")) == dict.fromkeys(whole, ())
 
 
 def test_each_split_may_have_its_own_folder_of_photos(tmp_path: Path) -> None:

@@ -83,8 +83,8 @@ class ReferredObject:
     instances: tuple[str, ...] = ()
     """Of several objects, the mask of each, as ``rle``; empty of one or none."""
     kinds: tuple[str, ...] = ()
-    """Categories of all things in the image, of those whose things are annotated without gaps in the images of the split
-    that say it: what another one says and this one does not, is not in it. Empty where that is unknown."""
+    """Categories of all things in the image, of those that are annotated without gaps in the images of the split that
+    say them: what another one says and this one does not, is not in it. Empty where that is unknown."""
 
     @property
     def is_empty(self) -> bool:
