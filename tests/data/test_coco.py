@@ -108,3 +108,13 @@ def test_wrong_coco_list_is_told_with_its_entry(
     good = {"ann_id": 151075, "expressions": ["it"]}
     with pytest.raises(UserError, match=rf"e\.json, entry 2: .*{message}"):
         rows_of(refer, instances, good, {"expressions": ["x"]} | entry)
+
+
+def test_coco_rows_say_the_kinds_of_all_things_in_their_image(refer: Path, instances: Path) -> None:
+    rows = rows_of(
+        refer,
+        instances,
+        {"ann_id": [151075], "expressions": ["the motorcycle"]},
+        {"ann_id": [], "image_id": 72, "expressions": ["the dog"]},
+    )
+    assert [row.kinds for row in rows] == [("motorcycle", "person"), ("giraffe",)]

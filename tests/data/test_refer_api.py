@@ -213,3 +213,31 @@ def test_crowds_given_as_runs_are_read(refer: Path, edit_refs: Edit, edit_instan
     edit_instances(make_crowd)
     masks = [row.decode_mask() for rows in collect(UNC, refer, refer).rows.values() for row in rows]
     assert sum(mask.sum() == 3 for mask in masks) >= 1
+
+
+def test_rows_say_the_kinds_of_all_things_in_their_image(refer: Path, edit_instances: Edit) -> None:
+    def mark_crowd(content: dict[str, Any]) -> None:
+        handbag = next(one for one in content["categories"] if one["name"] == "handbag")
+        next(one for one in content["annotations"] if one["category_id"] == handbag["id"])["iscrowd"] = 1
+
+    edit_instances(mark_crowd)
+    rows = [row for found in collect(UNC, refer, refer).rows.values() for row in found]
+    kinds = {row.image_id: row.kinds for row in rows}
+    assert kinds["86"] == ("handbag", "motorcycle", "person")  # of the handbag nobody speaks, and it counts as a crowd
+    assert kinds["72"] == ("giraffe",)
+    assert all(row.kinds == kinds[row.image_id] and row.category in row.kinds for row in rows)
+
+
+def test_kinds_are_unknown_where_not_all_is_annotated(refer: Path, edit_instances: Edit) -> None:
+    def change(content: dict[str, Any]) -> None:
+        images = {image["id"]: image for image in content["images"]}
+        images[72]["annotated"] = "one object"
+        images[529]["neg_category_ids"] = []  # as LVIS says it
+        handbag = next(one for one in content["categories"] if one["name"] == "handbag")
+        content["categories"].remove(handbag)  # whatever it is: it may be of any kind
+
+    edit_instances(change)
+    rows = [row for found in collect(UNC, refer, refer).rows.values() for row in found]
+    kinds = {row.image_id: row.kinds for row in rows}
+    assert kinds["72"] == kinds["529"] == kinds["86"] == ()
+    assert kinds["629"] == ("motorcycle",)

@@ -5,6 +5,7 @@ import json
 import pickle
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -49,13 +50,15 @@ def test_written_rows_are_read_back(tmp_path: Path, rows: Rows, info: DatasetInf
     assert dataset.info.splits["val"].expressions == sum(len(row.expressions) for row in rows["val"])
 
 
-def test_table_without_grounding_is_read(tmp_path: Path, rows: Rows, info: DatasetInfo) -> None:
-    """Some tables of version 1 have no such column."""
+@pytest.mark.parametrize("column", ["grounding", "kinds"])
+def test_table_without_a_later_column_is_read(tmp_path: Path, rows: Rows, info: DatasetInfo, column: str) -> None:
+    """Some tables of version 1 have no grounding, and earlier ones of version 4 no kinds."""
     write_dataset(tmp_path / "out", info, rows)
     table = tmp_path / "out" / "train-00000.parquet"
-    pq.write_table(pq.read_table(table).drop_columns(["grounding"]), table, write_page_checksum=True)
+    pq.write_table(pq.read_table(table).drop_columns([column]), table, write_page_checksum=True)
     read = PreparedDataset.open(tmp_path / "out").read("train")
-    assert read == [dataclasses.replace(row, grounding=()) for row in rows["train"]]
+    without: dict[str, Any] = {column: ()}
+    assert read == [dataclasses.replace(row, **without) for row in rows["train"]]
 
 
 def test_dataset_of_layout_1_is_read_and_written_anew(tmp_path: Path) -> None:

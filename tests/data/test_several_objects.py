@@ -68,6 +68,7 @@ def test_no_target_is_an_empty_mask_of_its_image(refer: Path, split: str, ref_id
     assert row.decode_mask().shape == (height, 107)
     assert not row.decode_mask().any()
     assert (row.category, row.instances) == ("", ())
+    assert row.kinds  # what the image shows instead
 
 
 def test_one_object_in_a_list_is_as_without_a_list(refer: Path, edit_grefs: Edit) -> None:
@@ -197,6 +198,7 @@ def test_unknown_data_of_the_layout_are_read_with_their_splits(rrsisd: Path) -> 
         "test": ("an airport",),
     }
     ship, airport = collection.rows["train"][0], collection.rows["test"][0]
+    assert ship.kinds == ()  # it may be that only what is referred to is annotated
     assert ship.box == (5.0, 10.0, 20.0, 8.0)
     assert airport.decode_mask().sum() == 4 * 6 + 10 * 20  # two run-length masks in a list
     with pytest.raises(UsageError, match="rrsis-d has no split 'val'; it has train, test"):

@@ -128,6 +128,31 @@ def test_groups_and_absent_things_are_rows_of_their_own(tmp_path: Path, capsys: 
     assert "--absent-per-photo is a number from 0 to 1,000, not -" in capsys.readouterr().err
 
 
+def test_rows_say_the_kinds_of_photos_in_which_all_of_a_benchmark_are_annotated(tmp_path: Path) -> None:
+    scenes = (DOGS, DOGS[2:], DOGS[:2], DOGS, DOGS)
+
+    def kinds_of(**annotated: str) -> dict[str, tuple[str, ...]]:
+        def change(content: dict[str, Any]) -> None:
+            for number, text in annotated.items():
+                content["images"][int(number[-1]) - 1]["annotated"] = text
+            hat = {"id": 9, "name": "hat"}  # no kind of COCO's: nobody annotates all hats
+            content["categories"].append(hat)
+            content["annotations"].append(content["annotations"][0] | {"id": 99, "category_id": 9})
+
+        shutil.rmtree(tmp_path / "made", ignore_errors=True)
+        folder = write(tmp_path / "made", *scenes, change=change)
+        assert phrase(folder) == 0
+        return {row.image_id: row.kinds for row in PreparedDataset.open(folder / "out").read("train")}
+
+    whole = {"1": ("cat", "dog"), "2": ("cat",), "3": ("dog",), "4": ("cat", "dog"), "5": ("cat", "dog")}
+    assert kinds_of() == whole
+    partly = kinds_of(photo_1="one object", photo_3="kinds: dog", photo_4="voc20")
+    assert partly == whole | {"1": (), "3": (), "4": ()}  # COCO's kinds of two photos are more than VOC's of three
+    voc = {f"photo_{number}": "voc20" for number in (1, 3, 4, 5)}
+    assert kinds_of(**voc) == whole
+    assert kinds_of(**dict.fromkeys((*voc, "photo_2"), "kinds: dog cat")) == dict.fromkeys(whole, ())
+
+
 def test_each_split_may_have_its_own_folder_of_photos(tmp_path: Path) -> None:
     for split in ("train", "val"):
         write(tmp_path / split, DOGS, DOGS[:2])

@@ -35,7 +35,8 @@ def test_order_continues_at_any_step(expressions: tuple[int, ...], batch: int, s
 
 @given(counts, st.integers(1, 4), st.integers(1, 4))
 def test_devices_share_the_visits_of_a_step(expressions: tuple[int, ...], each: int, devices: int) -> None:
-    order = VisitOrder(expressions, 3, seed=5)
+    absent = tuple(count % 3 for count in expressions)
+    order = VisitOrder(expressions, 3, seed=5, absent=absent)
     whole = StepSampler(order, batch=each * devices, start=0, stop=6)
     shares = [
         StepSampler(order, batch=each * devices, start=0, stop=6, device_rank=rank, device_count=devices)
@@ -45,8 +46,13 @@ def test_devices_share_the_visits_of_a_step(expressions: tuple[int, ...], each: 
         assert Counter(together) == Counter(visit for part in parts for visit in part)
         assert {len(part) for part in parts} == {each}
         assert {visit.step_expressions for visit in together} == {
-            sum(order.size(visit.image, visit.part) for visit in together)
+            sum(order.size(visit.image, visit.part) + absent[visit.image] for visit in together)
         }
+
+
+def test_expressions_of_other_images_are_for_each_image() -> None:
+    with pytest.raises(ValueError, match="absent is for 1 images, expressions for 2"):
+        VisitOrder((1, 2), 4, absent=(1,))
 
 
 def test_order_differs_between_epochs_and_seeds() -> None:

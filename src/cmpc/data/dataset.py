@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from cmpc.conventions import STRIDE, WORD_TYPES, ImageConfig
+from cmpc.data.absent import AbsentExpressions
 from cmpc.data.augmentation import Augmentation, ColourChange, cut_window
 from cmpc.data.expressions_by_image import ExpressionsByImage
 from cmpc.data.sampler import Visit, VisitOrder, random_generator
@@ -61,14 +62,14 @@ class PhotoView:
 
 @dataclass(frozen=True, slots=True)
 class TrainingSample:
-    """An image with K of its expressions."""
+    """An image with K expressions."""
 
     pixels: NDArray[np.uint8]
     """RGB: the square, (S, S, 3), or the whole photo, (H, W, 3), where the device is to render it."""
     view: PhotoView
     """How the photo became, or is to become, the square."""
     masks: NDArray[np.bool_]
-    """What each expression refers to, (K, S, S)."""
+    """What each expression refers to, (K, S, S); empty of those of other images."""
     tokens: list[list[int]]
     """Ids of the words of each expression."""
     word_types: list[list[int]] | None
@@ -138,6 +139,7 @@ class ReferringImages(Dataset[TrainingSample]):
         grounding: bool = False,
         render: bool = True,
         rows: Sequence[ReferredObject] | None = None,
+        absent_per_image: int = 0,
     ) -> None:
         """
         Args:
@@ -154,10 +156,12 @@ class ReferringImages(Dataset[TrainingSample]):
             grounding: whether samples say what their words speak about, where the data do.
             render: off to leave the photos as they are, for ``device_transforms`` to render.
             rows: those of the split, where they were read before.
+            absent_per_image: most expressions of other images that a visit adds, which fit nothing in its image.
 
         Raises:
             UsageError: there is no such split.
-            UserError: the split has no expression with a word in it.
+            UserError: the split has no expression with a word in it, or none that is known to be absent from an image
+                where some are asked for.
         """
         self.data = data
         self.split = split
@@ -177,8 +181,14 @@ class ReferringImages(Dataset[TrainingSample]):
         """The expressions of each image."""
         if not self.questions:
             raise UserError(f"split {split!r} of {data.folder} has no expressions: there is nothing to train on.")
+        self.absent: AbsentExpressions | None = None
+        absent: tuple[int, ...] = ()
+        if absent_per_image:
+            self.absent = AbsentExpressions(self.questions, vocabulary, max_words=max_words)
+            absent = tuple(min(absent_per_image, self.absent.count(image)) for image in range(len(self.questions)))
+            self._check_absent(absent)
         counts = tuple(self.questions.counts.tolist())
-        self.order = VisitOrder(counts, expressions_per_image, seed=seed, shuffle=shuffle)
+        self.order = VisitOrder(counts, expressions_per_image, seed=seed, shuffle=shuffle, absent=absent)
 
     def __len__(self) -> int:
         """Number of images."""
@@ -207,6 +217,7 @@ class ReferringImages(Dataset[TrainingSample]):
         """The sample of a visit; of its photo's file, where that has been read."""
         chosen = self.order.chosen(visit.epoch, visit.image, visit.part)
         questions = self.questions.questions(self.questions.numbers(visit.image)[chosen])
+        absent = self._absent_questions(visit)
         objects = list({row.ref_id: row for row, _ in questions}.values())
         expressions = [row.expressions[number] for row, number in questions]
         height, width = objects[0].height, objects[0].width
@@ -226,13 +237,18 @@ class ReferringImages(Dataset[TrainingSample]):
         if self.render:
             pixels = view.render(pixels, self.image, photo_size=(height, width) if shrinks else None)
         masks = {row.ref_id: view.render_mask(row.decode_mask(), self.image) for row in objects}
-        grounding_masks, grounding_index = self._grounding(questions, view) if self.has_grounding else (None, None)
+        # What is absent is absent from the mirrored photo too, whichever side is spoken of.
+        expressions += [row.expressions[number] for row, number in absent]
+        nothing = np.zeros((len(absent), self.image.size, self.image.size), bool)
+        grounding_masks, grounding_index = (
+            self._grounding(questions, absent, view) if self.has_grounding else (None, None)
+        )
         return TrainingSample(
             pixels=pixels,
             view=view,
-            masks=np.stack([masks[row.ref_id] for row, _ in questions]),
+            masks=np.concatenate([np.stack([masks[row.ref_id] for row, _ in questions]), nothing]),
             tokens=[self.vocabulary.encode(expression, self.max_words) for expression in expressions],
-            word_types=[self._word_types(row, number) for row, number in questions] if self.has_word_types else None,
+            word_types=[self._word_types(*one) for one in questions + absent] if self.has_word_types else None,
             grounding_masks=grounding_masks,
             grounding_index=grounding_index,
             step_expressions=visit.step_expressions,
@@ -243,6 +259,31 @@ class ReferringImages(Dataset[TrainingSample]):
         words = self.vocabulary.split(expression)
         self.cut_expressions += len(words) > self.max_words
         return bool(words)
+
+    def _check_absent(self, counts: Sequence[int]) -> None:
+        """
+        Raises:
+            UserError: no image may borrow an expression.
+        """
+        if any(counts):
+            return
+        if not any(row.kinds for row in self.rows):
+            raise UserError(
+                f"{self.data.folder} does not say which kinds of things are in the images of split {self.split!r}: "
+                "prepare it anew (ReferIt and own tables do not know it), or leave out --absent-per-image."
+            )
+        raise UserError(
+            f"split {self.split!r} of {self.data.folder} has no expression that surely fits nothing in another image: "
+            "its kinds are in all of them, or it says too little of each kind; leave out --absent-per-image."
+        )
+
+    def _absent_questions(self, visit: Visit) -> list[tuple[ReferredObject, int]]:
+        """The expressions of other images that a visit adds; its own stay what they are without."""
+        if self.absent is None or not self.order.absent[visit.image]:
+            return []
+        [random] = random_generator(self.seed, visit.epoch, visit.image + 1, visit.part + 1).spawn(1)
+        drawn = self.absent.draw(visit.image, self.order.absent[visit.image], random)
+        return [self.questions[image][position] for image, position in drawn]
 
     def _word_types(self, row: ReferredObject, number: int) -> list[int]:
         positions = self._positions(row.expressions[number])
@@ -256,7 +297,10 @@ class ReferringImages(Dataset[TrainingSample]):
         return [position for position, _ in self.vocabulary.split(expression)[: self.max_words]]
 
     def _grounding(
-        self, questions: list[tuple[ReferredObject, int]], view: PhotoView
+        self,
+        questions: Sequence[tuple[ReferredObject, int]],
+        absent: Sequence[tuple[ReferredObject, int]],
+        view: PhotoView,
     ) -> tuple[NDArray[np.float32], list[list[int]]]:
         """``grounding_masks`` and ``grounding_index`` of ``TrainingSample``."""
         cells = -(-self.image.size // STRIDE)
@@ -275,6 +319,7 @@ class ReferringImages(Dataset[TrainingSample]):
                     if word in place_of_word:
                         of_words[place_of_word[word]] = place_of[grounded.rle]
             index.append(of_words)
+        index += [[0] * len(self._positions(row.expressions[number])) for row, number in absent]
         return np.stack(masks), index
 
 

@@ -44,10 +44,15 @@ class VisitOrder:
     """Decides the order."""
     shuffle: bool = True
     """Off: images in their order, each epoch alike (validation)."""
+    absent: tuple[int, ...] = ()
+    """Number of expressions of other images, which fit nothing in it, that each visit to an image adds; empty for none
+    at all."""
 
     def __post_init__(self) -> None:
         if not self.expressions or min(self.expressions) < 1:
             raise ValueError("every image must have an expression, and there must be an image")
+        if self.absent and len(self.absent) != len(self.expressions):
+            raise ValueError(f"absent is for {len(self.absent)} images, expressions for {len(self.expressions)}")
         if self.expressions_per_image < 1:
             raise ValueError(f"expressions_per_image must be positive, got {self.expressions_per_image}")
 
@@ -56,9 +61,13 @@ class VisitOrder:
         return -(-self.expressions[image] // self.expressions_per_image)
 
     def size(self, image: int, part: int) -> int:
-        """Number of expressions of a visit."""
+        """Number of the image's own expressions in a visit."""
         whole, rest = divmod(self.expressions[image], self.parts(image))
         return whole + (part < rest)
+
+    def asked(self, image: int, part: int) -> int:
+        """Number of all expressions of a visit."""
+        return self.size(image, part) + (self.absent[image] if self.absent else 0)
 
     def __len__(self) -> int:
         """Number of visits in an epoch."""
@@ -136,7 +145,7 @@ class StepSampler(Sampler[list[Visit]]):
                     epoch = position // in_epoch
                     visits = self.order.visits(epoch)
                 chosen.append((epoch, *visits[position % in_epoch]))
-            total = sum(self.order.size(image, part) for _, image, part in chosen)
+            total = sum(self.order.asked(image, part) for _, image, part in chosen)
             for first in range(0, self.batch, at_once):
                 mine = chosen[first : first + at_once][self.device_rank :: self.device_count]
                 yield [Visit(*visit, total) for visit in mine]
@@ -150,7 +159,7 @@ class PassSampler(Sampler[list[Visit]]):
     """
 
     def __init__(self, order: VisitOrder, *, batch: int, device_rank: int = 0, device_count: int = 1) -> None:
-        visits = [Visit(0, image, part, order.size(image, part)) for image, part in order.visits(0)]
+        visits = [Visit(0, image, part, order.asked(image, part)) for image, part in order.visits(0)]
         mine = visits[device_rank::device_count]
         self.batches = [mine[i : i + batch] for i in range(0, len(mine), batch)]
         most = math.ceil(math.ceil(len(visits) / device_count) / batch)

@@ -84,6 +84,9 @@ class ReferredObject:
     """For each expression, what its words speak about, where that is known; empty where not given."""
     instances: tuple[str, ...] = ()
     """Of several objects, the mask of each, as ``rle``; empty of one or none."""
+    kinds: tuple[str, ...] = ()
+    """Categories of all things in the image, of those that are annotated without gaps in the images of the split that
+    say them: what another one says and this one does not, is not in it. Empty where that is unknown."""
 
     @property
     def is_empty(self) -> bool:
@@ -375,7 +378,7 @@ def _write_table(path: Path, rows: Sequence[ReferredObject], numbers: range) -> 
     types |= {"expressions": texts, "groups": texts, "word_types": pa.list_(texts)}
     grounded = pa.struct([("rle", pa.string()), ("words", pa.list_(pa.int16()))])
     types["grounding"] = pa.list_(pa.list_(grounded))
-    types["instances"] = texts
+    types |= {"instances": texts, "kinds": texts}
     schema = pa.schema([(name, types.get(name, pa.string())) for name in _COLUMNS])
     with pq.ParquetWriter(path, schema, compression="zstd", write_page_checksum=True) as writer:
         for start in numbers[::ROWS_PER_GROUP]:
@@ -414,7 +417,8 @@ def _row(values: dict[str, Any], rle: str) -> ReferredObject:
     """The row of a table in which the run lengths are called ``rle``."""
     values["rle"] = values.pop(rle)
     values.setdefault("instances", ())  # tables before version 4 have no such column
-    for name in ("box", "expressions", "groups", "instances"):
+    values.setdefault("kinds", ())  # nor have all of version 4 this one
+    for name in ("box", "expressions", "groups", "instances", "kinds"):
         values[name] = tuple(values[name])
     values["word_types"] = tuple(tuple(types) for types in values["word_types"])
     values["grounding"] = tuple(  # some tables of version 1 have no such column

@@ -104,9 +104,11 @@ def make_phrases(
     if not skip_broken:
         faults.check()
     for split, listed in photos.items():
+        vocabulary = _common_vocabulary(listed)
         found.rows[split] = []
         for photo in track(listed, f"phrasing {split}", len(listed)):
-            found.rows[split] += _rows(photo, split, settings, found)
+            kinds = _kinds(photo, vocabulary)
+            found.rows[split] += [replace(row, kinds=kinds) for row in _rows(photo, split, settings, found)]
     if not skip_broken:
         faults.check()
     if not any(found.rows.values()):
@@ -185,6 +187,24 @@ def _rows(photo: AnnotatedPhoto, split: str, settings: PhraseSettings, found: Ph
     if absent := describe_absent(scene, rng, wanted=settings.absent, loose_names=loose_names):
         groups[()] = absent
     return rows + [_row(photo, together, expressions, unions) for together, expressions in groups.items()]
+
+
+def _common_vocabulary(photos: Sequence[AnnotatedPhoto]) -> frozenset[str]:
+    """The kinds that the column ``kinds`` of a split is about: a benchmark's, and of several that say the most, counted
+    as kinds times photos in which all of these are annotated."""
+    annotated = Counter(photo.annotated for photo in photos)
+
+    def says(kinds: frozenset[str]) -> int:
+        return len(kinds) * sum(count for known, count in annotated.items() if known.kinds >= kinds)
+
+    return max((known.kinds for known in annotated if known.is_broad), key=says, default=frozenset())
+
+
+def _kinds(photo: AnnotatedPhoto, vocabulary: frozenset[str]) -> tuple[str, ...]:
+    """Which of these kinds are in a photo; none where not all of them are annotated without gaps."""
+    if not photo.annotated.kinds >= vocabulary:
+        return ()
+    return tuple(sorted({one.kind for one in photo.annotations} & vocabulary))
 
 
 def _row(

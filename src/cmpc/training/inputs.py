@@ -47,10 +47,12 @@ class Inputs:
         digest = hashlib.sha256("\n".join(self.vocabulary.words).encode())
         for dataset in (self.training_set, self.validation_set):
             for row in dataset.rows if dataset else ():
-                learned = (row.ref_id, row.image, row.rle, row.expressions, row.word_types)
-                digest.update(
-                    repr((*learned, row.grounding) if dataset and dataset.has_grounding else learned).encode()
-                )
+                learned: tuple[object, ...] = (row.ref_id, row.image, row.rle, row.expressions, row.word_types)
+                if dataset and dataset.has_grounding:
+                    learned += (row.grounding,)
+                if dataset and dataset.absent is not None:
+                    learned += (row.category, row.kinds)
+                digest.update(repr(learned).encode())
             digest.update(b"\0")
         return digest.hexdigest()
 
@@ -69,6 +71,11 @@ def read_inputs(options: TrainingOptions, plan: Plan) -> Inputs:
     vocabulary = _vocabulary(options, rows)
     embeddings = _embeddings(options, vocabulary)
     config = network_config(options, vocabulary, embeddings)
+    if options.absent_per_image and not config.network.presence_channels:
+        raise UsageError(
+            "--absent-per-image teaches a network to tell whether anything fits, which this one does not: add "
+            "--network.presence-channels 96, or leave it out."
+        )
     modern = options.recipe == "modern"
     training_set = ReferringImages(
         data,
@@ -83,6 +90,7 @@ def read_inputs(options: TrainingOptions, plan: Plan) -> Inputs:
         grounding=modern and isinstance(config.network, GroundedConfig),
         render=options.render_on == "cpu",
         rows=rows,
+        absent_per_image=options.absent_per_image,
     )
     if isinstance(config.network, CMPCConfig) and modern and training_set.has_word_types:
         config = config.changed(network={"word_type_supervision": True})

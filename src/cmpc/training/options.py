@@ -19,6 +19,7 @@ MOST = {
     "batch_images": 1_000_000,
     "accumulate": 1_000_000,
     "expressions_per_image": 1_000_000,
+    "absent_per_image": 1_000_000,
     "nodes": 100_000,
 }
 """Numbers above which memory or processes end before the work begins."""
@@ -103,6 +104,10 @@ class TrainingOptions:
     where batch norms learn statistics (the backbone compact): those are of a micro batch."""
     expressions_per_image: int | None = None
     """Most expressions that are asked of an image in a step (modern: 4, paper: 1)."""
+    absent_per_image: int = 0
+    """Most expressions of other images that each visit to an image adds, about kinds that are known to be absent from
+    it (modern): they teach a network with --network.presence-channels that nothing fits. For data that say which kinds
+    are in an image, as cmpc prepare makes them of COCO's benchmarks."""
     learning_rate: float | None = None
     """Highest learning rate (modern: 1.5e-3, paper: 2.5e-4)."""
     embeddings_scale: float | None = None
@@ -211,7 +216,9 @@ def _check(options: TrainingOptions) -> None:
     for name in ("save_every", "log_every", "nodes", "accumulate"):
         if not getattr(options, name) > 0:
             raise UsageError(f"{flag(name)} must be positive, got {getattr(options, name)}.")
-    for name in ("seed", "validate_every", "workers"):
+    if options.absent_per_image and options.recipe == "paper":
+        raise UsageError("--absent-per-image is for the modern recipe: leave it out, or take --recipe modern.")
+    for name in ("seed", "validate_every", "workers", "absent_per_image"):
         value = getattr(options, name)
         if value is not None and value < 0:
             raise UsageError(f"{flag(name)} must not be negative, got {value}.")

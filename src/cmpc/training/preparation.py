@@ -278,6 +278,12 @@ def _notes(
         )
     if isinstance(inputs.config.network, GroundedConfig) and not inputs.training_set.has_grounding:
         notes.append("Nothing says what words speak about, so where they look is learned from the masks alone.")
+    if options.absent_per_image:
+        borrowing = sum(map(bool, inputs.training_set.order.absent))
+        notes.append(
+            f"{borrowing:,} images are asked expressions of other images too, up to {options.absent_per_image}, which "
+            "fit nothing in them."
+        )
     if cut := inputs.training_set.cut_expressions:
         most = inputs.config.text.max_words
         notes.append(f"{cut:,} expressions have more than {most} words; what follows is not read.")

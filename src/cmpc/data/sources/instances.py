@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -128,9 +130,22 @@ class Instances:
             )
 
     def row(
-        self, ref_id: str, image_id: int | str, annotation_ids: Sequence[int | str], expressions: tuple[str, ...]
+        self,
+        ref_id: str,
+        image_id: int | str,
+        annotation_ids: Sequence[int | str],
+        expressions: tuple[str, ...],
+        *,
+        annotates_all: bool = True,
     ) -> ReferredObject:
         """The table row of what some annotations of an image show together; of nothing where there are none.
+
+        Args:
+            ref_id: name of the row.
+            image_id: the image.
+            annotation_ids: what the expressions refer to.
+            expressions: what people say.
+            annotates_all: whether the file has every thing of its categories that is in its images.
 
         Raises:
             UserError: a mask is broken or empty.
@@ -149,7 +164,24 @@ class Instances:
             category=names.pop() if len(names) == 1 else "",
             expressions=expressions,
             instances=target.instances,
+            kinds=self.kinds_in(image_id) if annotates_all else (),
         )
+
+    def kinds_in(self, image_id: int | str) -> tuple[str, ...]:
+        """Names of the categories of all annotations of an image, crowds too. None where one has no name, or where the
+        image's entry says that things of other categories may be in it (``annotated``, and what LVIS says)."""
+        image, found = self.images[image_id], self._kinds.get(image_id, set())
+        is_whole = image.get("annotated", "coco80") == "coco80" and "neg_category_ids" not in image
+        return tuple(sorted(found)) if is_whole and "" not in found else ()
+
+    @cached_property
+    def _kinds(self) -> dict[int | str, set[str]]:
+        """The names of the categories in each image; an empty name among them where one is unknown."""
+        found: dict[int | str, set[str]] = {}
+        for number, annotation in self.annotations.items():
+            with suppress(ValueError):  # what is of no image is in none
+                found.setdefault(identity(annotation.get("image_id")), set()).add(self._category(number))
+        return found
 
     def is_crowd(self, annotation_id: int | str) -> bool:
         """Whether an annotation marks many things at once, which were not told apart."""

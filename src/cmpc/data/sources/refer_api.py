@@ -38,6 +38,8 @@ class ReferBenchmark:
     """Whether annotations that mark a crowd are no part of several objects, as gRefCOCO's program has it."""
     instances: str = "instances.json"
     """The file with the annotations."""
+    annotates_all: bool = True
+    """Whether it has every thing of its categories that is in its images, not only what is referred to."""
 
 
 BENCHMARKS = {
@@ -50,7 +52,7 @@ BENCHMARKS = {
         ReferBenchmark(
             "grefcoco", "grefcoco", "grefs(unc).json", ("train", "val", "testA", "testB"), without_crowds=True
         ),
-        ReferBenchmark("ref-zom", "ref-zom", "refs(final).p"),
+        ReferBenchmark("ref-zom", "ref-zom", "refs(final).p", annotates_all=False),  # its authors do not say it
     )
 }
 
@@ -137,7 +139,9 @@ def collect(
             ids = reference.annotation_ids
             if benchmark.without_crowds and len(ids) > 1:
                 ids = tuple(one for one in ids if not instances.is_crowd(one)) or ids
-            row = instances.row(reference.ref_id, image_id, ids, reference.expressions)
+            row = instances.row(
+                reference.ref_id, image_id, ids, reference.expressions, annotates_all=benchmark.annotates_all
+            )
             rows[reference.split].append(row)
     if not any(rows.values()):
         raise broken.nothing_left(f"{refs_file} holds no expression that can be used")
@@ -176,7 +180,7 @@ def layout(name: str, annotations: Path, refs: str, instances: Path | None) -> R
             f"{f' (there is {listed(there)})' if there else ''}."
         )
     file = (annotations / refs).with_name("instances.json") if instances is None else instances
-    return ReferBenchmark(name, ".", refs, instances=str(file.absolute()))
+    return ReferBenchmark(name, ".", refs, instances=str(file.absolute()), annotates_all=False)
 
 
 def image_folder_of(annotations: Path) -> Path:
