@@ -364,7 +364,8 @@ def check_output_folder(folder: str | Path) -> None:
 
 _COLUMNS = tuple(field.name for field in dataclasses.fields(ReferredObject))
 _values = attrgetter(*_COLUMNS)
-_TUPLES = tuple(map(_COLUMNS.index, ("box", "expressions", "groups", "instances")))
+_OF_TUPLES = ("box", "expressions", "groups", "instances", "kinds")
+_TUPLES = tuple(map(_COLUMNS.index, _OF_TUPLES))
 _WORD_TYPES, _GROUNDING = map(_COLUMNS.index, ("word_types", "grounding"))
 
 
@@ -418,7 +419,7 @@ def _row(values: dict[str, Any], rle: str) -> ReferredObject:
     values["rle"] = values.pop(rle)
     values.setdefault("instances", ())  # tables before version 4 have no such column
     values.setdefault("kinds", ())  # nor have all of version 4 this one
-    for name in ("box", "expressions", "groups", "instances", "kinds"):
+    for name in _OF_TUPLES:
         values[name] = tuple(values[name])
     values["word_types"] = tuple(tuple(types) for types in values["word_types"])
     values["grounding"] = tuple(  # some tables of version 1 have no such column
