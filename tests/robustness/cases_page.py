@@ -32,6 +32,10 @@ def _web(*arguments: str) -> Callable[[Path], list[str]]:
     return lambda _: ["web", "--device", "cpu", *arguments]
 
 
+def _serve(*arguments: str) -> Callable[[Path], list[str]]:
+    return lambda _: ["serve", "--device", "cpu", *arguments]
+
+
 TOO_LONG = "letters but at most 1,000 are read: say it shorter"
 CASES: list[Case] = [
     Case("expressions", "10,000 words", _segment("block " * 10_000), 1, TOO_LONG),
@@ -56,4 +60,11 @@ CASES: list[Case] = [
     Case("page", "a port below all ports", _web("--port", "-1"), 1, "cannot listen at 127.0.0.1, port -1"),
     Case("page", "a host of another machine", _web("--host", "192.0.2.1"), 1, "cannot listen at 192.0.2.1"),
     Case("page", "examples that are not there", _web("--examples", "nowhere"), 1, "holds no example picture"),
+    Case("server", "an address as a name", _serve("--allow-host", "http://x"), 2, "takes names such as page.example"),
+    Case("server", "an address that is none", _serve("--label-studio-url", "x"), 2, "is one such as http://localhost"),
+    Case("server", "an address of files", _serve("--label-studio-url", "file:///etc"), 2, "is one such as http://"),
+    Case("server", "an open bracket", _serve("--label-studio-url", "http://["), 2, "is one such as http://localhost"),
+    Case("server", "a port beyond all ports", _serve("--port", "70000"), 2, "must lie between 0 and 65535"),
+    Case("server", "a limit of 0", _serve("--limits.expressions", "0"), 2, "the limit expressions must be at least 1"),
+    Case("server", "batches of 0", _serve("--batch", "0"), 2, "--batch must be at least 1"),
 ]

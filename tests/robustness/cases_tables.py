@@ -99,6 +99,16 @@ def _training(*arguments: str) -> Make:
     return make
 
 
+def _export(*arguments: str) -> Make:
+    def make(folder: Path) -> list[str]:
+        write_prepared(folder / "data")
+        write_model(folder / "model")
+        int8 = ("--precision", "int8", "--calibration", "data")
+        return ["export", "--model", "model", "--out", "out", *int8, *arguments]
+
+    return make
+
+
 def _from_pipe(folder: Path) -> list[str]:
     os.mkfifo(folder / "weights")
     return _training("--backbone-weights", "weights")(folder)
@@ -173,5 +183,7 @@ CASES = [
     Case("training", "--out with a run.json of a pipe", _run_of_a_pipe, 1, "run.json is damaged"),
     Case("training", "--word-noise NaN", _training("--word-noise", "nan"), 2, "must be a finite number"),
     Case("training", "--embeddings-scale NaN", _training("--embeddings-scale", "nan"), 2, "must be a finite number"),
+    Case("export", "--test-split that is not there", _export("--test-split", "dev"), 2, "data has no split 'dev'"),
+    Case("export", "--greatest-loss NaN", _export("--greatest-loss", "nan"), 2, "must be a finite number"),
     Case("vocabulary", "--splits that are not there", _vocabulary("--splits", "dev"), 2, "data has no split 'dev'"),
 ]

@@ -1,7 +1,7 @@
 """``python -m tests.robustness.kill --moments 25``: commands that are killed, by ``kill -9``.
 
-Each of prepare, train, evaluate, blocks and export is killed at random moments, and before and after each renaming of
-a file or folder. Afterwards every file must be whole, old or new; the same command, with ``--resume`` where there is
+Each command that writes a folder is killed at random moments, and before and after each renaming of a file or folder.
+Afterwards every file must be whole, old or new; the same command, with ``--resume`` where there is
 one, must complete the work, to the result of a run that nobody killed, and leave nothing beside it.
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import hashlib
+import importlib
 import io
 import json
 import os
@@ -46,8 +47,9 @@ class Work:
     """The command, which writes the folder ``out``."""
     completing: tuple[str, ...] = ()
     """What is added to complete it after a kill."""
-    starts_threads: bool = False
-    """Whether it starts threads of a runtime, after which forks of the same process would hang."""
+    starts_threads: tuple[str, ...] = ()
+    """Modules to import before it is forked, where it starts threads of a runtime: after a whole run of it, forks of
+    the same process would hang."""
     only_new: bool = False
     """Whether it refuses a folder that is there."""
     resumes: bool = False
@@ -75,6 +77,45 @@ def _scenes_and_model(folder: Path) -> None:
     write_model(folder / "model")
 
 
+def _instances(folder: Path) -> None:
+    write_photo(folder / "photo.png")
+    boxes = ([20, 15, 20, 15], [50, 30, 20, 20], [5, 40, 10, 10])
+    instances = {
+        "images": [{"id": 1, "file_name": "photo.png", "width": 80, "height": 60}],
+        "annotations": [
+            {
+                "id": number,
+                "image_id": 1,
+                "category_id": number,
+                "segmentation": [[x, y, x + w, y, x + w, y + h, x, y + h]],
+            }
+            for number, (x, y, w, h) in enumerate(boxes)
+        ],
+        "categories": [{"id": number, "name": name} for number, name in enumerate(("box", "dog", "car"))],
+    }
+    (folder / "instances.json").write_text(json.dumps(instances))
+
+
+def _old_scenes(folder: Path) -> None:
+    _instances(folder)
+    assert _run(folder, [*_COMPOSE, "--scenes", "1"]) == 0
+
+
+def _blocks(folder: Path) -> None:
+    from cmpc.blocks.dataset import Settings, make_blocks
+
+    make_blocks(folder / "data", Settings(seed=0, size=64, splits={"train": 4, "val": 2}))
+
+
+def _photos_and_model(folder: Path) -> None:
+    write_model(folder / "model")
+    (folder / "photos").mkdir()
+    for number in range(3):
+        write_photo(folder / "photos" / f"{number}.png")
+
+
+_COMPOSE = ("compose", "--annotations", "instances.json", "--images", ".", "--out", "out", "--workers", "1")
+_ASKED = ("photos", "red box", "left one", "--model", "model", "--device", "cpu", "--out", "out")
 _QUICK = (
     *("--image.size", "32", "--steps", "6", "--save-every", "2", "--log-every", "1", "--batch-images", "2"),
     *("--workers", "0", "--accelerator", "cpu", "--precision", "32", "--backbone.channels", "8", "8", "8", "8"),
@@ -91,8 +132,19 @@ WORKS = {
         resumes=True,
     ),
     "blocks": Work(lambda folder: None, ("blocks", "--images", "2", "--size", "64", "--workers", "1", "--out", "out")),
+    "compose": Work(_old_scenes, (*_COMPOSE, "--scenes", "3")),
+    "phrase": Work(
+        _instances, ("phrase", "--annotations", "instances.json", "--images", ".", "--out", "out", "--pack")
+    ),
+    "pretrain": Work(_blocks, ("pretrain", "--data", "data", "--out", "out", *_QUICK), ("--resume",), resumes=True),
+    "segment": Work(_photos_and_model, ("segment", *_ASKED), ("--resume",), resumes=True),
+    "bulk": Work(_photos_and_model, ("bulk", *_ASKED, "--rows-per-part", "1"), ("--resume",), resumes=True),
+    "new": Work(lambda folder: None, ("new", "out"), only_new=True),
     "export": Work(
-        _scenes_and_model, ("export", "--model", "model", "--out", "out"), only_new=True, starts_threads=True
+        _scenes_and_model,
+        ("export", "--model", "model", "--out", "out"),
+        only_new=True,
+        starts_threads=("torch.onnx", "torch.export", "onnxruntime", "cmpc.export.folder"),
     ),
 }
 
@@ -115,8 +167,7 @@ def kill_again_and_again(name: str, moments: int, renamings: int | None = None, 
         sound.mkdir()
         work.prepare(sound)
         old = tree(sound / "out")
-        if not work.starts_threads:
-            _import(_copy(sound, Path(place) / "import"), work)
+        _import(_copy(sound, Path(place) / "import"), work)
         whole = _copy(sound, Path(place) / "whole")
         began = time.monotonic()
         _run(whole, work.arguments)
@@ -143,10 +194,22 @@ def kill_again_and_again(name: str, moments: int, renamings: int | None = None, 
 def tree(folder: Path) -> Tree:
     """Each file of a folder, and what is in it; none where it does not exist."""
     return {
-        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        str(path.relative_to(folder)): hashlib.sha256(_content(path)).hexdigest()
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name not in UNLIKE and not path.name.startswith((".", "events.out"))
+        if path.is_file() and path.name not in UNLIKE and not path.name.startswith("events.out")
+        if not any(part.startswith(".") for part in path.relative_to(folder).parts)  # not whole yet
     }
+
+
+def _content(path: Path) -> bytes:
+    """What is in a file, without the times that answers took."""
+    if path.suffix != ".parquet":
+        return path.read_bytes()
+    import pyarrow.parquet
+
+    table = pyarrow.parquet.read_table(path)
+    timeless = [name for name in table.column_names if name != "seconds"]
+    return repr(table.select(timeless).to_pylist()).encode()
 
 
 def _complete(folder: Path, work: Work, about: str) -> None:
@@ -178,6 +241,10 @@ def _import(folder: Path, work: Work) -> None:
     """Gives the command in this process, so that its forks need not import again what it imports."""
     from cmpc.cli import main
 
+    if work.starts_threads:
+        for module in work.starts_threads:
+            importlib.import_module(module)
+        return
     with contextlib.chdir(folder), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
         assert main(work.arguments) == 0, f"{work.arguments[0]} fails by itself"
 

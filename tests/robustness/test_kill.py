@@ -8,6 +8,6 @@ from robustness.kill import WORKS, kill_again_and_again
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name in WORKS if name != "export"])  # which takes minutes
+@pytest.mark.parametrize("name", WORKS)
 def test_killed_command_leaves_whole_files_and_is_completed(name: str) -> None:
     kill_again_and_again(name, moments=3, renamings=3)

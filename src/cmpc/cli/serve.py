@@ -9,9 +9,11 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from cmpc.errors import UsageError, UserError
 from cmpc.web.limits import RequestLimits
+from cmpc.web.names import Names
 
 
 @dataclass
@@ -46,6 +48,9 @@ def run(options: Options) -> None:
         raise UsageError(f"--batch must be at least 1, got {options.batch}.")
     if not 0 <= options.port < 65536:
         raise UsageError(f"--port must lie between 0 and 65535, got {options.port}.")
+    Names(options.host, options.allow_host)  # says what is no name
+    if options.label_studio_url is not None and not _is_address(options.label_studio_url):
+        raise UsageError(f"--label-studio-url is one such as http://localhost:8080, not {options.label_studio_url!r}.")
     from rich.console import Console
 
     try:
@@ -95,3 +100,12 @@ def _hosts(options: Options) -> set[str] | None:
     if options.host in ("127.0.0.1", "localhost", "::1"):
         return {*LOOPBACK, *map(str.lower, options.allow_host)}
     return set(map(str.lower, options.allow_host)) or None
+
+
+def _is_address(text: str) -> bool:
+    """Whether a photo can be fetched from below it."""
+    try:
+        parts = urlsplit(text)
+    except ValueError:
+        return False
+    return parts.scheme in ("http", "https") and parts.hostname is not None
