@@ -205,9 +205,9 @@ By the kind of what is meant, where there are {LEAST_OF_A_KIND} expressions or m
 
 ## Limits
 
-It was taught rather few kinds of things, and that people say simple sentences. Words that no expression said, such as
-"puppy", it often takes for things that are not there. What it says of things that are not
-there, or of kinds that it was not taught, can be wrong; of two alike that touch it often marks both. It sees photos at
+It was taught rather few kinds of things, and that people say simple sentences. A word that no expression said it takes
+for what it is like: often rightly, but a dinosaur for the dog that is there, too. What it says of things that are not
+there can be wrong; of two alike that touch it often marks both. It sees photos at
 {size} x {size} pixels, so that small things are missed. The photos show some people more often than others, and so may
 its mistakes.
 """

@@ -16,7 +16,7 @@ from cmpc.data.transforms import Letterbox
 
 SMALLEST_SHARE = 0.02
 """Of a mask's pixels: smaller parts are specks, not things."""
-SMALLEST_SHARE_OF_OBJECTS = 0.1
+SMALLEST_SHARE_OF_OBJECTS = 0.2
 """Of what a mask shows of objects: it does not mean those of which it shows less."""
 
 
