@@ -7,6 +7,7 @@ import glob
 import io
 import itertools
 import json
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -174,7 +175,7 @@ def _listed_photos(path: Path) -> list[Path]:
 def _files_of_line(folder: Path, line: str) -> list[Path]:
     """What a line of a list means; the path itself where there is no such file."""
     for name in dict.fromkeys((line, line.replace("\\", "/"))):
-        if (folder / name).exists():
+        if os.path.exists(folder / name):  # False too where no file can have the name, as it is too long
             return [folder / name]
         if glob.has_magic(name) and (found := _photos_matching(str(Path(glob.escape(str(folder))) / name))):
             return found
@@ -182,9 +183,15 @@ def _files_of_line(folder: Path, line: str) -> list[Path]:
 
 
 def _check_listed(path: Path, listed: list[Path]) -> list[Path]:
-    if missing := [str(file) for file in listed if not file.exists()]:
+    if missing := [_told(file) for file in listed if not os.path.exists(file)]:
         raise UserError(f"{len(missing)} of {len(listed)} photos listed in {path} are missing (first: {missing[0]}).")
     return listed
+
+
+def _told(file: Path) -> str:
+    """A name that may be anything, in a sentence."""
+    name = f"{file!s:.200}"
+    return name if name.isprintable() else repr(name)
 
 
 def _lines(path: Path, what: str, unit: str) -> list[str]:
@@ -228,7 +235,7 @@ def _with_prompts(photos: list[AskedPhoto], prompts: Path) -> list[AskedPhoto]:
     for asked in photos:
         own = by_path.get(asked.photo.resolve()) or by_name.get(asked.photo.name)
         if not own:
-            raise UserError(f"{prompts} says nothing to look for in {asked.photo}: add a row for it.")
+            raise UserError(f"{prompts} says nothing to look for in {_told(asked.photo)}: add a row for it.")
         answered.append(replace(asked, expressions=own))
     return answered
 
