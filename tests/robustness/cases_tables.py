@@ -28,6 +28,20 @@ def _prompts(name: str, content: bytes) -> Make:
     return make
 
 
+def _listed(name: str) -> Make:
+    """``segment`` of a table that names a photo."""
+
+    def make(folder: Path) -> list[str]:
+        (folder / "a.jsonl").write_text(json.dumps({"image": name, "expression": "red block"}))
+        return ["segment", "a.jsonl", "--device", "cpu", "--out", "out"]
+
+    return make
+
+
+def _escaping(_: Path) -> list[str]:
+    return ["segment", "no\x1b[2J\nphoto.png", "red block", "--device", "cpu", "--out", "out"]
+
+
 def _segment(*arguments: str) -> Make:
     def make(folder: Path) -> list[str]:
         write_photo(folder / "photo.png")
@@ -148,6 +162,9 @@ CASES = [
         1,
         "row 1: expression is not text",
     ),
+    Case("asked", "a name of 5,000 letters", _listed("a" * 5000), 1, "1 of 1 photos listed in a.jsonl are missing"),
+    Case("asked", "a name that steers the terminal", _listed("a\x1b[2J.png"), 1, r"a\x1b[2J.png"),
+    Case("asked", "a folder that steers the terminal", _escaping, 1, r"no\x1b[2J\nphoto.png"),
     Case("asked", "a field of 200,000 letters", _prompts("a.csv", ROW + b"a" * 200_000), 1, "field larger than"),
     Case("asked", "answers of another kind, to resume", _interrupted({"name": [1]}), 0, "results in out"),
     Case("asked", "--presence-threshold NaN", _segment("--presence-threshold", "nan"), 2, "must be a finite number"),
@@ -158,7 +175,7 @@ CASES = [
     Case("bulk", "a pipe", _bulk(None), 1, "there is no input asked.parquet"),
     Case("bulk", "a note that is a list", _bulk(SOUND, "--resume", note={"run": []}), 1, "_bulk.json is damaged"),
     Case("bulk", "--threshold NaN", _bulk(SOUND, "--threshold", "nan"), 2, "--threshold must be a finite number"),
-    Case("phrase", "a photo of another size", _instances("phrase", images=BIG), 1, "photo.png is 80 x 60 pixels, its"),
+    Case("phrase", "a photo of a trillion pixels", _instances("phrase", images=BIG), 1, "its size is 1000000000 x"),
     Case("phrase", "categories of null", _instances("phrase", categories=None), 1, "it lacks images, annotations or"),
     Case("phrase", "--smallest NaN", _instances("phrase", "--smallest", "nan"), 2, "--smallest must be a finite"),
     Case(
@@ -168,9 +185,7 @@ CASES = [
         2,
         "--absent-per-photo is a number from 0 to 1,000, not 100,000,000.",
     ),
-    Case(
-        "compose", "a photo of another size", _instances("compose", images=BIG), 1, "photo.png is 80 x 60 pixels, its"
-    ),
+    Case("compose", "a photo of a trillion pixels", _instances("compose", images=BIG), 1, "its size is 1000000000 x"),
     Case("compose", "--scenes -1", _instances("compose", "--scenes", "-1"), 2, "--scenes must not be negative"),
     Case(
         "compose",

@@ -7,6 +7,7 @@ import glob
 import io
 import itertools
 import json
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -224,7 +225,7 @@ def _files_of_line(folder: Path, line: str) -> Sequence[Place]:
     if is_url(line):
         return [place(line)]
     for name in dict.fromkeys((line, line.replace("\\", "/"))):
-        if (folder / name).exists():
+        if os.path.exists(folder / name):  # False too where no file can have the name, as it is too long
             return [folder / name]
         if glob.has_magic(name) and (found := _photos_matching(str(Path(glob.escape(str(folder))) / name))):
             return found
@@ -233,9 +234,15 @@ def _files_of_line(folder: Path, line: str) -> Sequence[Place]:
 
 def _check_listed(path: Path, listed: list[Place]) -> list[Place]:
     """Those of a list, if all are there; of remote ones that is found out when they are read."""
-    if missing := [str(file) for file in listed if isinstance(file, Path) and not file.exists()]:
+    if missing := [_told(file) for file in listed if isinstance(file, Path) and not os.path.exists(file)]:
         raise UserError(f"{len(missing)} of {len(listed)} photos listed in {path} are missing (first: {missing[0]}).")
     return listed
+
+
+def _told(file: Path) -> str:
+    """A name that may be anything, in a sentence."""
+    name = f"{file!s:.200}"
+    return name if name.isprintable() else repr(name)
 
 
 def _lines(path: Path, what: str, unit: str) -> list[str]:
@@ -282,7 +289,7 @@ def _with_prompts(photos: list[AskedPhoto], prompts: Path) -> list[AskedPhoto]:
     for asked in photos:
         own = by_path.get(asked.photo.resolve()) or by_name.get(asked.photo.name)
         if not own:
-            raise UserError(f"{prompts} says nothing to look for in {asked.photo}: add a row for it.")
+            raise UserError(f"{prompts} says nothing to look for in {_told(asked.photo)}: add a row for it.")
         answered.append(replace(asked, expressions=own))
     return answered
 

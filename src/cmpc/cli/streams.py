@@ -47,9 +47,11 @@ def make_output_tolerant() -> None:
 
 
 def complain(sentence: str) -> None:
-    """Says what is wrong, where there is anybody to hear it."""
+    """Says what is wrong, where there is anybody to hear it, in one line: line breaks in names of files, and what would
+    steer the terminal, become escapes."""
+    escaped = (letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in sentence)
     with suppress(OSError, ValueError):
-        print(sentence, file=sys.stderr, flush=True)
+        print("".join(escaped), file=sys.stderr, flush=True)
 
 
 @contextmanager

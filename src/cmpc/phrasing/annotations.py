@@ -9,7 +9,7 @@ from typing import Any
 
 from cmpc.data.masks import box_of, rle_from_box, rle_from_coco
 from cmpc.data.sources.faults import Faults
-from cmpc.data.sources.fields import identity, image_name, is_text, whole_number
+from cmpc.data.sources.fields import identity, image_name, image_size, is_text
 from cmpc.data.sources.instances import by_id
 from cmpc.data.sources.json_files import read_json
 from cmpc.errors import UserError
@@ -100,9 +100,7 @@ def _photo(
 ) -> AnnotatedPhoto | None:
     where = f"image {image['id']} of {path.name}"
     try:
-        file, height, width = image_name(image["file_name"]), *map(whole_number, (image["height"], image["width"]))
-        if height is None or width is None or min(height, width) < 1:
-            raise ValueError(f"its size is {image['width']} x {image['height']}")
+        file, (height, width) = image_name(image["file_name"]), image_size(image)
     except KeyError as error:
         faults.add("damaged image entries", f"{where}: it has no {error.args[0]}")
         return None

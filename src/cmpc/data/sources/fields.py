@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import TypeGuard
 
+from cmpc.bounds import shortened
+from cmpc.data.image_formats import MAX_PIXELS
 from cmpc.data.schema import SPLIT_NAME
 from cmpc.data.sources.faults import BrokenRowError
 
@@ -80,6 +83,19 @@ def whole_number(value: object) -> int | None:
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def image_size(entry: Mapping[str, object]) -> tuple[int, int]:
+    """Height and width that an entry about an image names.
+
+    Raises:
+        KeyError: it lacks one of them.
+        ValueError: they are no whole numbers, or no image of that size is read.
+    """
+    height, width = whole_number(entry["height"]), whole_number(entry["width"])
+    if height is None or width is None or min(height, width) < 1 or height * width > MAX_PIXELS:
+        raise ValueError(f"its size is {shortened(entry['width'])} x {shortened(entry['height'])}")
+    return height, width
 
 
 def is_text(value: object) -> TypeGuard[str]:

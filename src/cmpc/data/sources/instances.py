@@ -11,7 +11,7 @@ from typing import Any
 from cmpc.data.masks import box_of, rle_from_coco
 from cmpc.data.schema import ReferredObject
 from cmpc.data.sources.faults import BrokenRowError
-from cmpc.data.sources.fields import identity, image_name, whole_number
+from cmpc.data.sources.fields import identity, image_name, image_size
 from cmpc.data.sources.json_files import read_json
 from cmpc.data.sources.targets import target_of
 from cmpc.errors import UserError
@@ -62,10 +62,7 @@ class Instances:
                 "images that are missing in the instances", f"its image {image_id} is not in the file {self.path}"
             )
         try:
-            height, width = whole_number(image["height"]), whole_number(image["width"])
-            if height is None or width is None or min(height, width) < 1:
-                raise ValueError(f"its size is {image['width']} x {image['height']}")
-            return image_name(image["file_name"]), height, width
+            return image_name(image["file_name"]), *image_size(image)
         except KeyError as error:
             raise UserError(f"{self.path}: image {image['id']} has no {error.args[0]}.") from None
         except ValueError as error:

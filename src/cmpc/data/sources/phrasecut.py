@@ -18,7 +18,7 @@ from cmpc.data.masks import encode_mask
 from cmpc.data.schema import ReferredObject
 from cmpc.data.sources.collection import WHOLE, Collection, Reading, find_images
 from cmpc.data.sources.faults import BrokenRowError, BrokenRows
-from cmpc.data.sources.fields import expression_texts, identity, is_text, whole_number
+from cmpc.data.sources.fields import expression_texts, identity, image_size, is_text, whole_number
 from cmpc.data.sources.json_files import read_json
 from cmpc.data.sources.targets import target_of
 from cmpc.data.vocabulary import tokenize
@@ -210,10 +210,7 @@ def _sizes(path: Path) -> dict[int | str, tuple[int, int]]:
     sizes: dict[int | str, tuple[int, int]] = {}
     try:
         for image in read_json(path):
-            height, width = whole_number(image["height"]), whole_number(image["width"])
-            if height is None or width is None or min(height, width) < 1:
-                raise ValueError
-            sizes[identity(image["image_id"])] = (height, width)
+            sizes[identity(image["image_id"])] = image_size(image)
     except (KeyError, TypeError, ValueError):
         raise UserError(f"{path} is not PhraseCut's list of images with their sizes: get the file anew.") from None
     return sizes
