@@ -239,7 +239,7 @@ def _check_listed(path: Path, listed: list[Place]) -> list[Place]:
     return listed
 
 
-def _told(file: Path) -> str:
+def _told(file: Place) -> str:
     """A name that may be anything, in a sentence."""
     name = f"{file!s:.200}"
     return name if name.isprintable() else repr(name)
