@@ -1,4 +1,4 @@
-"""A minute of damaged files, each time others; ``python -m tests.fuzz`` takes longer."""
+"""A minute of damaged files, each time the same; ``python -m tests.fuzz`` takes others, and longer."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from fuzz.fuzzing import Fault, fresh_seed, fuzz
+from fuzz.fuzzing import Fault, fuzz
 from fuzz.readers import READERS, Reader
 
 
 @pytest.mark.slow
 def test_damaged_files_are_read_or_refused_by_one_sentence(tmp_path: Path) -> None:
-    assert fuzz(60, seed=fresh_seed(), keep=tmp_path).keys() == READERS.keys()
+    assert fuzz(60, seed=0, keep=tmp_path).keys() == READERS.keys()
 
 
 def test_fault_tells_the_seed_that_repeats_it_and_keeps_the_file(

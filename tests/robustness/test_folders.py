@@ -7,6 +7,7 @@ import resource
 from collections.abc import Iterator
 from multiprocessing.synchronize import Event
 from pathlib import Path
+from tempfile import gettempdir
 
 import pytest
 from PIL import Image
@@ -131,7 +132,8 @@ def test_disk_without_room_is_named_and_nothing_is_half_written(command: str, pl
     assert code == 1, words
     assert "Traceback" not in words
     assert "File too large" in words
-    assert "out" in words.rpartition(f"cmpc {command}: ")[2]
+    said = words.rpartition(f"cmpc {command}: ")[2]
+    assert "out" in said or gettempdir() in said, said  # training keeps its rows in the folder for temporary files
     left = {path for path in place.rglob("*") if path not in before and path.is_file() and path.stat().st_size}
     unfinished = (".out.partial", "unfinished.jsonl")  # what the same command goes on from
     left = {path for path in left if not any(name in path.parts for name in unfinished)}
