@@ -137,7 +137,7 @@ def speed_table(figures: Sequence[Figures]) -> str:
         on_ray = "ray" in one.way
         of_a_core = "" if on_ray else f"{one.ms_of_a_core:.0f}"
         memory = "" if on_ray else f"{one.peak_bytes / 1e6:,.0f}"
-        rate = f"{one.rows / (second - first):.2f}"
+        rate = f"{one.rows / max(second - first, 1e-9):.2f}"
         rows.append([one.way, f"{2 * one.rows:,}", f"{second:.0f}", rate, of_a_core, memory])
     return table(header, rows)
 

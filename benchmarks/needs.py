@@ -61,7 +61,7 @@ def main(options: Options) -> None:
         own = ["prepare", "own", str(folder / "table.jsonl"), "--images", str(folder / "photos"), "--name", "boxes"]
         measured([*cmpc, *own, "--out", str(folder / "data")])
         for preset in options.presets:
-            run = folder / preset
+            run = folder / "runs" / preset
             counts = ["--batch-images", str(options.batch_images)]
             counts += ["--expressions-per-image", str(options.expressions_per_image)]
             what = ["--preset", preset, "--backbone-weights", "random", "--steps", "2", "--workers", "0"]
