@@ -2,9 +2,9 @@
 
 python -m benchmarks.fine_tuning DATA --photos 10 25 50 --steps 250 --work work
 
-Takes the first photos of the training split of prepared data, trains on them from the model that ships and from its
-backbone's beginning (``--preset small``, as ``cmpc train`` does by itself), and tests on another split. Prints a row
-for each number of photos, as Markdown. What is done is not done again.
+Takes the first photos of the training split of prepared data, trains on them from the model that ships and from
+nothing (``--preset small``, as ``cmpc train`` does by itself), and tests on another split. Prints a row for each number
+of photos, as Markdown. What is done is not done again.
 """
 
 from __future__ import annotations

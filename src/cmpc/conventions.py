@@ -13,6 +13,8 @@ WORD_TYPES = ("entity", "attribute", "relation", "unnecessary")
 """The types that a word of an expression can have (paper, section 3.1); this is their order everywhere."""
 STRIDE = 8
 """Pixels of a cell of the grid along each axis: the stride of level c3 of every backbone."""
+OBJECTS = "objects_"
+"""Begins the names of what is kept of an image about the objects in it."""
 PAD_ID = 0
 """Id of the token that fills expressions up to the length of the longest."""
 PRESENCE_THRESHOLD = 0.6

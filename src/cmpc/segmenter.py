@@ -26,7 +26,7 @@ from cmpc.conventions import PRESENCE_THRESHOLD
 from cmpc.data.query import Query, check_length, holds_a_word
 from cmpc.data.vocabulary import Vocabulary
 from cmpc.engines.asking import ask, see, to_square
-from cmpc.engines.engine import OBJECT_SHARES, Answer, Engine, EngineName, Features, Precision, probability_of
+from cmpc.engines.engine import BELONGING, Answer, Engine, EngineName, Features, Precision, probability_of
 from cmpc.engines.loading import load_engine
 from cmpc.errors import CutExpressionWarning, UsageError, UserError
 from cmpc.model_folder import located, write_model_files
@@ -344,15 +344,15 @@ class Segmenter:
             word_types=answer.word_types[first_tokens],
             present=None if answer.presence is None else probability_of(answer.presence),
             presence_threshold=presence_threshold,
-            object_shares=self._object_shares(image.features),
+            belonging=self._belonging(image.features),
         )
 
-    def _object_shares(self, features: Features) -> NDArray[np.float32] | None:
-        """As ``Prediction.object_shares``."""
-        if OBJECT_SHARES not in features:
+    def _belonging(self, features: Features) -> NDArray[np.float32] | None:
+        """As ``Prediction.belonging``."""
+        if BELONGING not in features:
             return None
-        [shares] = self.engine.array(features[OBJECT_SHARES])
-        return shares.reshape(len(shares), *self.config.grid)
+        [belonging] = self.engine.array(features[BELONGING])
+        return belonging.reshape(len(belonging), *self.config.grid)
 
     def _torch_engine(self, reason: str) -> TorchEngine:
         if self.engine.name != "torch":

@@ -110,24 +110,24 @@ def test_objects_of_the_network_are_the_instances(scripted: Segmenter) -> None:
     shares[2, :, 2:] = 0.9  # the second
     shares[3, 7, 7] = 1.0  # one beside the mask
     shares[0, 1, 0] = 0.1  # hardly anything of another one
-    prediction = replace(masked(scripted, mask), object_shares=shares)
+    prediction = replace(masked(scripted, mask), belonging=shares)
     second, first = prediction.instances
     assert second.box == (16, 10, 44, 20)
     assert first.box == (4, 10, 12, 20)
     assert (second.area, first.area) == ((12 + 2 + 28) * 20, 12 * 20)
     shares[1] = 0  # it knows of one thing only: then the parts are what hangs together
     assert [instance.box for instance in prediction.instances] == [(16, 10, 44, 20), (4, 10, 12, 20)]
-    [large, small] = replace(prediction, object_shares=shares).instances
+    [large, small] = replace(prediction, belonging=shares).instances
     assert (large.box, small.box) == ((32, 10, 28, 20), (4, 10, 26, 20))
 
 
 def test_every_photo_has_its_own_objects(photos: Path) -> None:
     segmenter = Segmenter.load("photos")
     first, second = (segmenter.predict("person", image=photos / name)[0] for name in ("first.jpg", "second.png"))
-    assert first.object_shares is not None
-    assert second.object_shares is not None
-    assert first.object_shares.shape[1:] == segmenter.config.grid
-    assert not np.array_equal(first.object_shares, second.object_shares)
+    assert first.belonging is not None
+    assert second.belonging is not None
+    assert first.belonging.shape[1:] == segmenter.config.grid
+    assert not np.array_equal(first.belonging, second.belonging)
 
 
 def test_command_says_that_nothing_fits(

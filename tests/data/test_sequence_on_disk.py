@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from cmpc.data import sequence_on_disk
 from cmpc.data.schema import GroundedWords, ReferredObject, stored_rows
 from cmpc.data.sequence_on_disk import SequenceOnDisk
 from cmpc.errors import UserError
@@ -61,6 +62,17 @@ def _say_expressions(rows: SequenceOnDisk[ReferredObject], answers: Queue[list[t
     answers.put([row.expressions for row in rows])
 
 
+def test_rows_stay_in_memory_where_files_are_not_read_at_a_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sequence_on_disk, "_Store", sequence_on_disk._MemoryStore)
+    monkeypatch.setattr(tempfile, "tempdir", "gone")
+    stored = stored_rows(ROWS * 700)
+    assert stored == ROWS * 700
+    sent = pickle.loads(pickle.dumps(stored))
+    sent.append(ROWS[0])
+    assert sent == [*ROWS * 700, ROWS[0]]
+    assert stored == ROWS * 700
+
+
 def test_no_place_for_temporary_files_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
     with pytest.raises(UserError, match=r"gone.*TMPDIR"):
@@ -69,6 +81,6 @@ def test_no_place_for_temporary_files_is_said(tmp_path: Path, monkeypatch: pytes
 
 def test_full_disk_is_said() -> None:
     stored = stored_rows(ROWS)
-    stored._file = -1  # as a disk that takes nothing
+    stored._store.file = -1  # as a disk that takes nothing
     with pytest.raises(UserError, match="make room there"):
         list(stored)

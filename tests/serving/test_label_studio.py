@@ -17,6 +17,7 @@ from label_studio_sdk.label_interface import LabelInterface
 from starlette.testclient import TestClient
 
 from cmpc import Segmenter, UserError
+from cmpc.cli import main
 from cmpc.serving.app import make_app
 from cmpc.serving.batching import BatchingWorker
 from cmpc.serving.label_studio.backend import _wanted
@@ -234,3 +235,11 @@ def test_photos_are_fetched_from_label_studio_alone(label_studio: str, picture: 
 def test_refused_token_is_told(token: str | None, sentence: str, label_studio: str) -> None:
     with pytest.raises(UserError, match=sentence):
         TaskPhotos(label_studio, token).read("/data/upload/1/photo.png")
+
+
+def test_address_in_the_environment_is_checked_like_the_option(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("LABEL_STUDIO_URL", "localhost:8080")
+    assert main(["serve", "--device", "cpu"]) == 2
+    assert "LABEL_STUDIO_URL is one such as http://localhost:8080, not 'localhost:8080'." in capsys.readouterr().err

@@ -86,29 +86,39 @@ def find_instances(
     """
     left, top, width, height = box
     inside = np.ascontiguousarray(mask[top : top + height, left : left + width])
-    if objects is None:
-        labels = cv2.connectedComponents(inside.view(np.uint8), connectivity=8)[1]
-    else:
-        labels = np.where(inside, objects + 1, 0)
-    areas = np.bincount(labels.ravel())
-    areas[0] = 0
-    smallest = SMALLEST_SHARE * areas.sum()
+    labels, stats = _connected(inside) if objects is None else _by_object(inside, objects)
+    areas = stats[:, cv2.CC_STAT_AREA]
+    smallest = SMALLEST_SHARE * areas[1:].sum()
     found = []
-    for label in sorted(np.flatnonzero(areas), key=lambda number: -areas[number]):
-        if areas[label] < smallest:
+    for label in sorted(range(1, len(areas)), key=lambda number: -areas[number]):
+        if areas[label] < max(smallest, 1):
             break
-        part = labels == label
-        x, y, part_width, part_height = cv2.boundingRect(part.view(np.uint8))
-        here = (slice(y, y + part_height), slice(x, x + part_width))
-        score = float(probability[here].mean(where=part[here], dtype=np.float64))
-        found.append(
-            PredictedInstance(part[here].copy(), (left + x, top + y, part_width, part_height), mask.shape, score)
-        )
+        x, y, part_width, part_height = (int(value) for value in stats[label, :4])
+        part = (slice(y, y + part_height), slice(x, x + part_width))
+        here = labels[part] == label
+        score = float(probability[part].mean(where=here, dtype=np.float64))
+        found.append(PredictedInstance(here, (left + x, top + y, part_width, part_height), mask.shape, score))
     return tuple(found)
 
 
+def _connected(inside: NDArray[np.bool_]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """The parts that hang together: a number from 1 for each pixel, 0 outside; box and area of each number."""
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(inside.view(np.uint8), connectivity=8)
+    return np.asarray(labels, np.int32), np.asarray(stats, np.int32)
+
+
+def _by_object(inside: NDArray[np.bool_], objects: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
+    """The same, of the parts that show one object each."""
+    labels = (objects + 1) * inside
+    stats = []
+    for number in range(int(labels.max()) + 1):
+        part = (labels == number).view(np.uint8)
+        stats.append((*cv2.boundingRect(part), cv2.countNonZero(part)))
+    return labels, np.array(stats, np.int32)
+
+
 def objects_shown(
-    shares: NDArray[np.float32],
+    belonging: NDArray[np.float32],
     inside: NDArray[np.bool_],
     place: Letterbox,
     box: tuple[int, int, int, int],
@@ -116,7 +126,7 @@ def objects_shown(
     """Which object each pixel of a mask's box shows, of those that the mask shows.
 
     Args:
-        shares: how much each cell of the network's square shows each object, (K, h, w).
+        belonging: how much each cell of the network's square shows each object, (K, h, w).
         inside: the mask in the square, (S, S).
         place: where the photo lies in the square.
         box: around the mask in the photo: x, y, width, height in pixels.
@@ -125,7 +135,7 @@ def objects_shown(
         Numbers of objects, (height, width); None where the mask shows one object, or is too small for the square.
     """
     size = len(inside)
-    large = np.stack([cv2.resize(share, (size, size), interpolation=cv2.INTER_LINEAR) for share in shares])
+    large = np.stack([cv2.resize(share, (size, size), interpolation=cv2.INTER_LINEAR) for share in belonging])
     within = large[:, inside].sum(axis=1)
     shown = np.flatnonzero(within > SMALLEST_SHARE_OF_OBJECTS * within.sum())
     if len(shown) < 2:

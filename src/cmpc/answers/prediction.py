@@ -66,7 +66,7 @@ class Prediction:
     """Probability that anything in the image fits the expression; None of a network that does not tell."""
     presence_threshold: float = PRESENCE_THRESHOLD
     """Where ``present`` is lower, the mask is empty; 0: never for that reason."""
-    object_shares: NDArray[np.float32] | None = None
+    belonging: NDArray[np.float32] | None = None
     """How much each cell of the square shows each of the K objects that the network found before it read a word,
     (K, h, w); None of a network that looks for none."""
 
@@ -123,11 +123,11 @@ class Prediction:
         if self.box is None:
             return ()
         objects = None
-        if self.object_shares is not None:
+        if self.belonging is not None:
             place = Letterbox.of(self.height, self.width, len(self.logits))
             with np.errstate(divide="ignore"):
                 least = np.log(self.threshold) - np.log1p(-self.threshold)
-            objects = objects_shown(self.object_shares, self.logits >= least, place, self.box)
+            objects = objects_shown(self.belonging, self.logits >= least, place, self.box)
         return find_instances(self.mask, self.box, self._probability_in(self.box), objects)
 
     @property

@@ -232,6 +232,11 @@ def _files_of_line(folder: Path, line: str) -> Sequence[Place]:
     return [folder / line]
 
 
+def _named(folder: Path, name: str) -> Place:
+    """What a table calls so: a URL, or a path from the table's folder."""
+    return place(name) if is_url(name) else folder / name
+
+
 def _check_listed(path: Path, listed: list[Place]) -> list[Place]:
     """Those of a list, if all are there; of remote ones that is found out when they are read."""
     if missing := [_told(file) for file in listed if isinstance(file, Path) and not os.path.exists(file)]:
@@ -262,7 +267,7 @@ def _text(path: Path, what: str) -> str:
 
 def _photos_of_table(path: Path) -> list[AskedPhoto]:
     table = _read_table(path)
-    photos = [place(name) if is_url(name) else path.parent / name for name in table]
+    photos = [_named(path.parent, name) for name in table]
     _check_listed(path, photos)
     return [AskedPhoto(photo, expressions) for photo, expressions in zip(photos, table.values(), strict=True)]
 
@@ -280,10 +285,7 @@ def _with_prompts(photos: list[AskedPhoto], prompts: Path) -> list[AskedPhoto]:
             raise UserError(f"{prompts} holds no expression: write one a line.")
         return [replace(asked, expressions=tuple(dict.fromkeys(expressions))) for asked in photos]
     table = _read_table(prompts)
-    by_path: dict[Place, tuple[str, ...]] = {
-        place(name) if is_url(name) else (prompts.parent / name).resolve(): expressions
-        for name, expressions in table.items()
-    }
+    by_path = {_named(prompts.parent, name).resolve(): expressions for name, expressions in table.items()}
     by_name = {Path(name).name: expressions for name, expressions in table.items()}
     answered = []
     for asked in photos:

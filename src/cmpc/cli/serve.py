@@ -49,8 +49,7 @@ def run(options: Options) -> None:
     if not 0 <= options.port < 65536:
         raise UsageError(f"--port must lie between 0 and 65535, got {options.port}.")
     Names(options.host, options.allow_host)  # says what is no name
-    if options.label_studio_url is not None and not _is_address(options.label_studio_url):
-        raise UsageError(f"--label-studio-url is one such as http://localhost:8080, not {options.label_studio_url!r}.")
+    label_studio = _label_studio_url(options)
     from rich.console import Console
 
     try:
@@ -83,7 +82,7 @@ def run(options: Options) -> None:
             limits=options.limits,
             hosts=_hosts(options),
             label_studio=TaskPhotos(
-                address=options.label_studio_url or os.environ.get("LABEL_STUDIO_URL"),
+                address=label_studio,
                 token=os.environ.get("LABEL_STUDIO_API_KEY"),
                 most_bytes=options.limits.file_megabytes * 1_000_000,
             ),
@@ -102,10 +101,18 @@ def _hosts(options: Options) -> set[str] | None:
     return set(map(str.lower, options.allow_host)) or None
 
 
-def _is_address(text: str) -> bool:
-    """Whether a photo can be fetched from below it."""
+def _label_studio_url(options: Options) -> str | None:
+    """Address of Label Studio, by the option or the environment; None where neither names one."""
+    name, address = "--label-studio-url", options.label_studio_url
+    if address is None:
+        name, address = "LABEL_STUDIO_URL", os.environ.get("LABEL_STUDIO_URL") or None
+    if address is None:
+        return None
     try:
-        parts = urlsplit(text)
+        parts = urlsplit(address)
+        is_address = parts.scheme in ("http", "https") and parts.hostname is not None
     except ValueError:
-        return False
-    return parts.scheme in ("http", "https") and parts.hostname is not None
+        is_address = False
+    if not is_address:
+        raise UsageError(f"{name} is one such as http://localhost:8080, not {address!r}.")
+    return address

@@ -208,6 +208,14 @@ class PreparedDataset:
         """Names of the splits."""
         return list(self.info.splits)
 
+    def check_split(self, split: str) -> None:
+        """
+        Raises:
+            UsageError: there is no such split.
+        """
+        if split not in self.info.splits:
+            raise UsageError(f"{self.folder} has no split {split!r}; it has {', '.join(self.splits)}.")
+
     def read(self, split: str) -> SequenceOnDisk[ReferredObject]:
         """All rows of a split, in the order in which they were prepared, as ``stored_rows`` keeps them.
 
@@ -215,8 +223,7 @@ class PreparedDataset:
             UsageError: there is no such split.
             UserError: a table is missing or damaged.
         """
-        if split not in self.info.splits:
-            raise UsageError(f"{self.folder} has no split {split!r}; it has {', '.join(self.splits)}.")
+        self.check_split(split)
         try:
             tables: list[Place] = [*self.folder.glob(f"{split}-[0-9][0-9][0-9][0-9][0-9].parquet")]
             version = self.info.schema_version

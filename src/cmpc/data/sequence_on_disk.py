@@ -8,7 +8,6 @@ import tempfile
 import weakref
 from array import array
 from collections.abc import Callable, Iterator, Sequence
-from multiprocessing.reduction import DupFd
 from typing import Any, Generic, TypeVar, overload
 
 from cmpc.errors import UserError
@@ -23,7 +22,8 @@ class SequenceOnDisk(Sequence[Item], Generic[Item]):
     """Items in a file of the folder for temporary files, as JSON; each needs 8 bytes of memory.
 
     The file has no name: it is gone with the last process that has it open, however that ends. Instances may be sent to
-    processes that are being started, which read the same file. Equal to any sequence of the same items.
+    processes that are being started, which read the same file. Equal to any sequence of the same items. On Windows the
+    JSON stays in memory.
     """
 
     def __init__(self, to_values: Callable[[Item], Any], from_values: Callable[[Any], Item]) -> None:
@@ -38,11 +38,10 @@ class SequenceOnDisk(Sequence[Item], Generic[Item]):
         self._to_values = to_values
         self._from_values = from_values
         self._ends = array("q", [0])
-        self._written = 0  # bytes of the file
+        self._written = 0  # bytes of the store
         self._unwritten = bytearray()
         try:
-            with tempfile.TemporaryFile(buffering=0) as file:
-                self._open(os.dup(file.fileno()))
+            self._store = _Store()
         except OSError as error:
             raise _no_room(error) from None
 
@@ -85,35 +84,71 @@ class SequenceOnDisk(Sequence[Item], Generic[Item]):
 
     def __getstate__(self) -> dict[str, Any]:
         self._write()
-        return {**vars(self), "_file": DupFd(self._file)}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state)
-        self._open(state["_file"].detach())
-
-    def _open(self, file: int) -> None:
-        """Takes a descriptor, which is closed with the instance."""
-        self._file = file
-        weakref.finalize(self, os.close, file)
+        return vars(self)
 
     def _read(self, start: int, stop: int) -> Iterator[Item]:
         first = self._ends[start]
         if self._ends[stop] > self._written:
             self._write()
-        content = os.pread(self._file, self._ends[stop] - first, first)
+        content = self._store.read(first, self._ends[stop])
         for number in range(start, stop):
             values = json.loads(content[self._ends[number] - first : self._ends[number + 1] - first])
             yield self._from_values(values)
 
     def _write(self) -> None:
-        """Writes what is waiting, to a place that does not depend on what forked processes do."""
         try:
             while self._unwritten:
-                count = os.pwrite(self._file, self._unwritten, self._written)
+                count = self._store.write(self._unwritten, self._written)
                 del self._unwritten[:count]
                 self._written += count
         except OSError as error:
             raise _no_room(error) from None
+
+
+class _FileStore:
+    """Bytes in a temporary file, read and written at places that do not depend on what forked processes do."""
+
+    def __init__(self) -> None:
+        with tempfile.TemporaryFile(buffering=0) as file:
+            self._open(os.dup(file.fileno()))
+
+    def read(self, start: int, stop: int) -> bytes:
+        return os.pread(self.file, stop - start, start)
+
+    def write(self, content: bytearray, start: int) -> int:
+        """Gives how many bytes were written."""
+        return os.pwrite(self.file, content, start)
+
+    def __getstate__(self) -> dict[str, Any]:
+        from multiprocessing.reduction import DupFd
+
+        return {"file": DupFd(self.file)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self._open(state["file"].detach())
+
+    def _open(self, file: int) -> None:
+        """Takes a descriptor, which is closed with the instance."""
+        self.file = file
+        weakref.finalize(self, os.close, file)
+
+
+class _MemoryStore:
+    """Bytes in memory."""
+
+    def __init__(self) -> None:
+        self.content = bytearray()
+
+    def read(self, start: int, stop: int) -> bytes:
+        return bytes(self.content[start:stop])
+
+    def write(self, content: bytearray, start: int) -> int:
+        self.content[start:] = content
+        return len(content)
+
+
+_Store: type[_FileStore] | type[_MemoryStore] = _FileStore if hasattr(os, "pread") else _MemoryStore
+"""Windows does not read files at a place."""
 
 
 def _no_room(error: OSError) -> UserError:

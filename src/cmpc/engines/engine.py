@@ -9,6 +9,7 @@ from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from cmpc.conventions import OBJECTS
 from cmpc.models.config import ModelConfig
 
 EngineName = Literal["torch", "onnx", "openvino"]
@@ -18,7 +19,7 @@ EXPRESSIONS_AT_ONCE = 8
 """Expressions that are computed together where nothing asks for fewer: engines answer more of them in several rounds,
 which bounds the memory."""
 
-OBJECT_SHARES = "objects_belonging"
+BELONGING = f"{OBJECTS}belonging"
 """Name among the features of how much each cell shows each object, (1, K, S), of networks that read objects."""
 Features = Mapping[str, Any]
 """What an engine keeps of one image, by name; a tensor of the engine's own kind with a batch axis of 1 each."""

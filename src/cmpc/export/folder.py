@@ -79,7 +79,7 @@ def export_model(
         require_openvino()
     if quantisation is not None:  # a split that is missing is told before the minutes of work
         for split in (quantisation.calibration_split, quantisation.test_split):
-            quantisation.dataset.read(split)
+            quantisation.dataset.check_split(split)
     config = loaded.model.config
     with atomic_folder(out) as folder, tempfile.TemporaryDirectory(dir=folder) as working:
         plain = Path(working) / "fp32"

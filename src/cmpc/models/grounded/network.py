@@ -11,7 +11,7 @@ from typing import cast
 
 from torch import Tensor, nn
 
-from cmpc.conventions import LEVELS
+from cmpc.conventions import LEVELS, OBJECTS
 from cmpc.models.config import GroundedConfig, ModelConfig
 from cmpc.models.grounded.aspects import Aspects
 from cmpc.models.grounded.objects import ObjectFeatures, ObjectHead, find_objects, things_on_grid
@@ -22,7 +22,6 @@ from cmpc.models.normalisation import unit_norm
 from cmpc.models.paper.cmpc import CMPC, LevelComprehension
 from cmpc.models.paper.relation_reasoning import Reasoning
 
-OBJECTS = "objects_"
 """Begins the names of what is kept of the objects of images."""
 
 
