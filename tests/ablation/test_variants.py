@@ -9,6 +9,7 @@ import pytest
 
 from cmpc.ablation.options import AblationOptions, VariantRun, default_training
 from cmpc.ablation.variants import VARIANTS, VariantName
+from cmpc.errors import UsageError
 from cmpc.models.build import build_network
 from cmpc.models.config import GroundedConfig, ModelConfig, RRNConfig, preset, with_network
 from cmpc.training.options import TrainingOptions
@@ -35,6 +36,7 @@ EXPECTED: dict[VariantName, ModelConfig] = {
     "grounded-reasoning": with_network(FULL, GroundedConfig),
     "second-look": with_network(FULL, GroundedConfig, second_look=True),
     "selection": with_network(FULL, GroundedConfig, second_look=True, selection=True),
+    "preset": FULL,
 }
 
 
@@ -58,21 +60,31 @@ def test_variant_is_the_full_network_but_for_the_named_parts(variant: VariantNam
 
 def test_variants_of_a_network_with_more_are_the_same() -> None:
     more = with_network(FULL, GroundedConfig, second_look=True)
-    assert {name: variant.of(more) for name, variant in VARIANTS.items()} == EXPECTED
+    assert {name: variant.of(more) for name, variant in VARIANTS.items()} == {**EXPECTED, "preset": more}
 
 
 @pytest.mark.parametrize(
     ("config", "impossible"),
     [
-        (FULL, set()),
-        (preset("paper"), {"grounded-reasoning", "second-look", "selection"}),
-        (preset("grounded"), {"rrn"}),
+        (FULL, {"preset"}),
+        (preset("paper"), {"grounded-reasoning", "second-look", "selection", "preset"}),
+        (preset("grounded"), {"rrn", "preset"}),
+        (preset("photos"), {"rrn"}),
     ],
-    ids=["small", "paper", "grounded"],
+    ids=["small", "paper", "grounded", "photos"],
 )
-def test_all_variants_that_a_network_can_become_are_compared(config: ModelConfig, impossible: set[str]) -> None:
+def test_all_variants_that_a_network_can_become_are_compared_once(config: ModelConfig, impossible: set[str]) -> None:
     options = AblationOptions(training=default_training(data=Path("data"), out=Path("out"), model=config), seeds=1)
     assert {run.variant for run in options.runs} == set(VARIANTS) - impossible
+
+
+def test_presets_that_have_less_than_the_full_network_can_be_compared() -> None:
+    options = AblationOptions(training=default_training(data=Path("data"), out=Path("out"), model=preset("photos")))
+    assert options.settings()["preset"] == "photos"
+    larger = preset("photos", network={"exchange_rounds": 2})
+    options = AblationOptions(training=default_training(data=Path("data"), out=Path("out"), model=larger))
+    with pytest.raises(UsageError, match=r"--network\.exchange-rounds is what the variants differ in"):
+        options.settings()
 
 
 def test_runs_of_a_seed_differ_in_nothing_but_the_network_and_its_labels() -> None:

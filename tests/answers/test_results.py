@@ -42,6 +42,20 @@ def test_written_masks_are_those_of_the_predictions(tiny_model_folder: Path, pho
     assert (drawn[90:] == PALETTE[1]).all(axis=2).any()
 
 
+def test_overlays_of_large_photos_are_smaller_and_masks_are_not(
+    tiny_model_folder: Path, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cmpc.answers.results.MOST_DRAWN", 3_000)
+    pixels = np.asarray(Image.open(photo))
+    predictions = cmpc.load(tiny_model_folder).predict(["the left man"], image=photo)
+    [result] = write_results(tmp_path, "photo", photo, pixels, predictions)
+    mask = np.asarray(Image.open(tmp_path / result["mask"]))
+    assert mask.shape == pixels.shape[:2]
+    drawn = np.asarray(Image.open(tmp_path / "photo.overlay.png"))
+    assert 2_800 <= drawn.shape[1] ** 2 * pixels.shape[0] / pixels.shape[1] <= 3_000
+    assert drawn.shape[0] > round(drawn.shape[1] * pixels.shape[0] / pixels.shape[1])  # the legend is below
+
+
 def test_masks_are_blended_in_their_colours() -> None:
     pixels = np.full((40, 60, 3), 100, np.uint8)
     mask = np.zeros((40, 60), np.bool_)

@@ -146,12 +146,13 @@ class AblationOptions:
         }
 
     def _possible_variants(self) -> list[VariantName]:
-        possible: list[VariantName] = []
+        networks: dict[VariantName, ModelConfig] = {}
         for name, variant in VARIANTS.items():
             with contextlib.suppress(ValueError):
-                variant.of(self.model)
-                possible.append(name)
-        return possible
+                network = variant.of(self.model)
+                if name != "preset" or network not in networks.values():
+                    networks[name] = network
+        return list(networks)
 
     def _check(self) -> None:
         for name in ("seeds", "parallel", "limit", "first_steps"):
@@ -162,9 +163,10 @@ class AblationOptions:
             raise UsageError("--first-steps goes with --first-data.")
         if self.variants == ():
             raise UsageError("--variants names no network: leave it out to compare all.")
-        for name, value in FULL.items():
-            if getattr(self.model.network, name, value) != value:
-                raise UsageError(f"{flag(f'network.{name}')} is what the variants differ in: leave it out.")
+        parts, usual = _parts(self.model), [_parts(like) for like in _presets_like(self.model)]
+        if parts not in usual:
+            changed = next(name for name, value in usual[0].items() if parts[name] != value)
+            raise UsageError(f"{flag(f'network.{changed}')} is what the variants differ in: leave it out.")
         if self.training.initial_model is not None:
             raise UsageError("--initial-model brings its own network: variants are made of --preset.")
         if self.first_data is not None and self.training.vocabulary is not None:
@@ -179,6 +181,17 @@ def _unusual(training: TrainingOptions) -> dict[str, Any]:
         for name, value in vars(training).items()
         if name not in MAY_CHANGE and name not in ("seed", "validate_every") and value != usual[name]
     }
+
+
+def _presets_like(model: ModelConfig) -> list[ModelConfig]:
+    """The presets that a network may be made of: those of its kind, on its kind of backbone if there is one."""
+    same = [config for config in PRESETS.values() if type(config.network) is type(model.network)]
+    return [config for config in same if config.backbone.kind == model.backbone.kind] or same
+
+
+def _parts(model: ModelConfig) -> dict[str, Any]:
+    """What the variants differ in, as the network has it."""
+    return {name: getattr(model.network, name, value) for name, value in FULL.items()}
 
 
 def _preset_of(model: ModelConfig) -> str | None:

@@ -22,6 +22,7 @@ VariantName = Literal[
     "grounded-reasoning",
     "second-look",
     "selection",
+    "preset",
 ]
 
 
@@ -82,6 +83,7 @@ VARIANTS: dict[VariantName, Variant] = {
         "full, with grounded reasoning, a second look and selection",
         partial(_grounded, second_look=True, selection=True),
     ),
+    "preset": Variant("the preset as it is", lambda config: config),
 }
 """Rows of the paper's ablation with several levels, and from ``grounded-reasoning`` on what is not the paper's. All but
 ``no-conv-lstm`` bring the levels together by the ConvLSTM; up to ``both`` nothing is exchanged between them. Entity

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -9,9 +10,9 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from pycocotools import mask as coco_mask
 
 from cmpc.answers.outlines import has_holes, outlines
+from cmpc.data.masks import encode_mask
 from cmpc.data.transforms import Letterbox
 
 SMALLEST_SHARE = 0.02
@@ -53,8 +54,7 @@ class PredictedInstance:
 
     def to_rle(self) -> dict[str, Any]:
         """The mask in COCO's compressed run-length form: ``{"size": [H, W], "counts": "..."}``."""
-        encoded = coco_mask.encode(np.asfortranarray(self.mask, dtype=np.uint8))
-        return {"size": list(self.size), "counts": encoded["counts"].decode("ascii")}
+        return {"size": list(self.size), "counts": encode_mask(self.mask)}
 
     def to_polygons(self) -> list[list[float]]:
         """The mask as COCO polygons, as ``Prediction.to_polygons``."""
@@ -72,7 +72,7 @@ class PredictedInstance:
 def find_instances(
     mask: NDArray[np.bool_],
     box: tuple[int, int, int, int],
-    probability: NDArray[np.float32],
+    probabilities: Iterable[tuple[slice, NDArray[np.float32]]],
     objects: NDArray[np.uint8] | None = None,
 ) -> tuple[PredictedInstance, ...]:
     """The things that a mask shows, the largest first.
@@ -80,7 +80,7 @@ def find_instances(
     Args:
         mask: bool, (H, W).
         box: smallest box around the mask, which has a pixel: x, y, width, height.
-        probability: of each pixel in the box, (height, width).
+        probabilities: of all pixels, some rows after the others: which rows, and (rows, W).
         objects: the number of the object that each pixel of the box shows; None where that is not known: then they are
             the parts of the mask that hang together, also by a corner.
     """
@@ -88,6 +88,7 @@ def find_instances(
     inside = np.ascontiguousarray(mask[top : top + height, left : left + width])
     labels, stats = _connected(inside) if objects is None else _by_object(inside, objects)
     areas = stats[:, cv2.CC_STAT_AREA]
+    scores = _sums(labels, len(areas), box, probabilities) / np.maximum(areas, 1)
     smallest = SMALLEST_SHARE * areas[1:].sum()
     found = []
     for label in sorted(range(1, len(areas)), key=lambda number: -areas[number]):
@@ -96,9 +97,26 @@ def find_instances(
         x, y, part_width, part_height = (int(value) for value in stats[label, :4])
         part = (slice(y, y + part_height), slice(x, x + part_width))
         here = labels[part] == label
-        score = float(probability[part].mean(where=here, dtype=np.float64))
-        found.append(PredictedInstance(here, (left + x, top + y, part_width, part_height), mask.shape, score))
+        place = (left + x, top + y, part_width, part_height)
+        found.append(PredictedInstance(here, place, mask.shape, float(scores[label])))
     return tuple(found)
+
+
+def _sums(
+    labels: NDArray[np.int32] | NDArray[np.uint8],
+    count: int,
+    box: tuple[int, int, int, int],
+    probabilities: Iterable[tuple[slice, NDArray[np.float32]]],
+) -> NDArray[np.float64]:
+    """Sum of the probabilities of each label's pixels, (labels,): as many rows at once as there come."""
+    left, top, width, height = box
+    sums = np.zeros(count)
+    for rows, values in probabilities:
+        first, last = max(rows.start, top), min(rows.stop, top + height)
+        if first < last:
+            inside = values[first - rows.start : last - rows.start, left : left + width]
+            sums += np.bincount(labels[first - top : last - top].ravel(), inside.ravel(), minlength=count)
+    return sums
 
 
 def _connected(inside: NDArray[np.bool_]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:

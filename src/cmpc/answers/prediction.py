@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from pycocotools import mask as coco_mask
 
 from cmpc.answers.cutout import crop, cut_out
 from cmpc.answers.instances import PredictedInstance, find_instances, objects_shown
@@ -18,6 +17,7 @@ from cmpc.answers.outlines import has_holes, outlines
 from cmpc.answers.overlay import overlay, with_legend
 from cmpc.arguments import ImageSource, to_pixels
 from cmpc.conventions import PRESENCE_THRESHOLD, WORD_TYPES
+from cmpc.data.masks import encode_mask
 from cmpc.data.query import Query
 from cmpc.data.transforms import Letterbox, undo_letterbox_in_bands
 from cmpc.errors import UserError
@@ -128,7 +128,7 @@ class Prediction:
             with np.errstate(divide="ignore"):
                 least = np.log(self.threshold) - np.log1p(-self.threshold)
             objects = objects_shown(self.belonging, self.logits >= least, place, self.box)
-        return find_instances(self.mask, self.box, self._probability_in(self.box), objects)
+        return find_instances(self.mask, self.box, self._bands(), objects)
 
     @property
     def area(self) -> int:
@@ -157,8 +157,7 @@ class Prediction:
 
     def to_rle(self) -> dict[str, Any]:
         """The mask in COCO's compressed run-length form: ``{"size": [H, W], "counts": "..."}``."""
-        encoded = coco_mask.encode(np.asfortranarray(self.mask, dtype=np.uint8))
-        return {"size": list(self.mask.shape), "counts": encoded["counts"].decode("ascii")}
+        return {"size": list(self.mask.shape), "counts": encode_mask(self.mask)}
 
     def to_polygons(self) -> list[list[float]]:
         """The mask's parts as COCO polygons ``[x1, y1, x2, y2, ...]`` in pixels, along the borders of its pixels.
@@ -312,16 +311,6 @@ class Prediction:
                 np.exp(np.negative(values, out=values), out=values)
             values += 1
             yield rows, np.reciprocal(values, out=values)
-
-    def _probability_in(self, box: tuple[int, int, int, int]) -> NDArray[np.float32]:
-        """The probabilities in a box: x, y, width, height -> (height, width)."""
-        left, top, width, height = box
-        inside = np.empty((height, width), np.float32)
-        for rows, values in self._bands():
-            first, last = max(rows.start, top), min(rows.stop, top + height)
-            if first < last:
-                inside[first - top : last - top] = values[first - rows.start : last - rows.start, left : left + width]
-        return inside
 
     @cached_property
     def _measures(self) -> _Measures:

@@ -19,16 +19,23 @@ from cmpc.errors import UserError
 from cmpc.file_systems import Place
 from cmpc.files import atomic_file
 
-_ROWS = 256
-"""Rows whose colours are put into another order at once."""
+MOST_DRAWN = 32_000_000
+"""Pixels of an overlay: of larger photos it is smaller than they are. It is to be looked at, and a PNG of noise in 100
+megapixels would take seconds and half a gigabyte."""
 
 
 def write_results(
-    out: Path, name: str, photo: Place, pixels: NDArray[np.uint8], predictions: Sequence[Prediction]
+    out: Path,
+    name: str,
+    photo: Place,
+    pixels: NDArray[np.uint8],
+    predictions: Sequence[Prediction],
+    told: Sequence[dict[str, Any]] = (),
 ) -> list[dict[str, Any]]:
     """Writes ``NAME.overlay.png``, ``NAME.<n>-<expression>.mask.png`` and ``NAME.json``, each whole or not at all.
 
-    Masks are made and written one after the other, so that the memory does not grow with their number.
+    Masks are made and written one after the other, so that the memory does not grow with their number. The overlay has
+    at most ``MOST_DRAWN`` pixels, masks always have those of the photo.
 
     Args:
         out: the folder; it is made where it does not exist.
@@ -36,6 +43,7 @@ def write_results(
         photo: the file that was asked about, for the JSON file.
         pixels: of the photo, RGB, uint8, (H, W, 3).
         predictions: what was answered about the photo.
+        told: ``Prediction.to_dict()`` of each, where that is known.
 
     Returns:
         What the JSON file says of each prediction: ``Prediction.to_dict()`` and the name of its ``mask``.
@@ -44,7 +52,7 @@ def write_results(
         UserError: a file cannot be written.
     """
     try:
-        return _write(out, name, photo, pixels, predictions)
+        return _write(out, name, photo, pixels, predictions, told)
     except OSError as error:
         raise UserError(f"cannot write the results of {photo} to {out}: {error.strerror or error}.") from None
 
@@ -77,37 +85,39 @@ def write_cutouts(
 
 
 def _write(
-    out: Path, name: str, photo: Place, pixels: NDArray[np.uint8], predictions: Sequence[Prediction]
+    out: Path,
+    name: str,
+    photo: Place,
+    pixels: NDArray[np.uint8],
+    predictions: Sequence[Prediction],
+    told: Sequence[dict[str, Any]],
 ) -> list[dict[str, Any]]:
     height, width = pixels.shape[:2]
-    drawn = np.empty((height + legend_height(width, len(predictions)), width, 3), np.uint8)
-    drawn[:height] = pixels
+    shrunk = min(1.0, (MOST_DRAWN / (height * width)) ** 0.5)
+    rows, columns = max(1, int(height * shrunk)), max(1, int(width * shrunk))
+    drawn = np.empty((rows + legend_height(columns, len(predictions)), columns, 3), np.uint8)
+    if shrunk < 1:
+        cv2.resize(pixels, (columns, rows), dst=drawn[:rows], interpolation=cv2.INTER_AREA)
+    else:
+        drawn[:rows] = pixels
     results, outlines, captions = [], [], []
     for number, prediction in enumerate(predictions):
-        result, outline, caption = _write_mask(out, name, number, dataclasses.replace(prediction), drawn[:height])
-        results.append(result)
-        outlines.append(outline)
-        captions.append(caption)
-    draw_outlines(drawn[:height], outlines)
-    drawn[height:] = legend(width, captions)
-    for start in range(0, len(drawn), _ROWS):  # OpenCV writes BGR
-        rows = slice(start, start + _ROWS)
-        drawn[rows] = cv2.cvtColor(drawn[rows], cv2.COLOR_RGB2BGR)
-    _write_png(out / f"{name}.overlay.png", drawn)
+        alone = dataclasses.replace(prediction)  # its mask goes with it
+        mask_name = f"{name}.{number + 1}-{_slug(alone.expression)}.mask.png"
+        mask = alone.mask.view(np.uint8)
+        _write_png(out / mask_name, mask * np.uint8(255))
+        results.append({**(told[number] if told else alone.to_dict()), "mask": mask_name})
+        if shrunk < 1:
+            mask = np.asarray(cv2.resize(mask, (columns, rows), interpolation=cv2.INTER_NEAREST_EXACT), np.uint8)
+        outlines.append(blend(drawn[:rows], mask.view(np.bool_), number))
+        captions.append(alone.caption)
+    draw_outlines(drawn[:rows], outlines)
+    drawn[rows:] = legend(columns, captions)
+    _write_png(out / f"{name}.overlay.png", np.asarray(cv2.cvtColor(drawn, cv2.COLOR_RGB2BGR, dst=drawn), np.uint8))
     report = {"photo": str(photo), "height": height, "width": width, "predictions": results}
     with atomic_file(out / f"{name}.json") as file:
         file.write_text(json.dumps(report, indent=2, allow_nan=False) + "\n", encoding="utf-8")
     return results
-
-
-def _write_mask(
-    out: Path, name: str, number: int, prediction: Prediction, drawn: NDArray[np.uint8]
-) -> tuple[dict[str, Any], Sequence[NDArray[np.int32]], str]:
-    """Writes a mask and blends it into a picture; nothing else may hold the prediction, whose mask goes with it."""
-    mask_name = f"{name}.{number + 1}-{_slug(prediction.expression)}.mask.png"
-    _write_png(out / mask_name, prediction.mask.view(np.uint8) * np.uint8(255))
-    result = {**prediction.to_dict(), "mask": mask_name}
-    return result, blend(drawn, prediction.mask, number), prediction.caption
 
 
 def _write_png(path: Path, pixels: NDArray[np.uint8]) -> None:

@@ -246,7 +246,7 @@ def _segment(
         raise UserError(f"cannot write the results of {photo} to {options.out}: {error.strerror or error}.") from None
     if options.cutout:
         write_cutouts(options.out, name, pixels, predictions, feather=options.feather)
-    journal.append(answered.to_record())
+    journal.append(answered.record)
     times.append(time.perf_counter())
     read, see, ask, write = (after - before for before, after in itertools.pairwise(times))
     count = len(predictions)

@@ -20,7 +20,7 @@ from cmpc.files import naming
 from cmpc.reading import read_file
 
 BYTES_PER_FILE = 512 * 1024 * 1024
-BYTES_PER_BATCH = 8 * 1024 * 1024
+BYTES_PER_BATCH = 4 * 1024 * 1024
 INDEX = "images-index-00000.parquet"
 """Where each image lies: its name, the number of its file, its first byte there and how many it has."""
 
@@ -94,7 +94,7 @@ def write_packed_images(
     folder: Path, images: Iterable[str], image_folder: Path, advance: Callable[[], None] = lambda: None
 ) -> None:
     """Copies the encoded files of ``images`` (names under ``image_folder``) into ``folder/images-NNNNN.arrow``, in
-    batches of about 8 MB, and writes where each of them lies.
+    batches of about 4 MB, and writes where each of them lies.
 
     Args:
         advance: called after each image.

@@ -10,6 +10,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+_ROWS = 64
+"""Rows that are filtered at once."""
+
 
 def guided_filter(
     values: NDArray[np.float32], pixels: NDArray[np.uint8], *, radius: int, epsilon: float, shrink: int = 1
@@ -33,8 +36,7 @@ def guided_filter(
     def mean(array: NDArray[np.float32]) -> NDArray[np.float32]:
         return np.asarray(cv2.boxFilter(array, -1, (window, window), borderType=cv2.BORDER_REFLECT), np.float32)
 
-    guide = pixels.astype(np.float32) / 255
-    small = np.asarray(cv2.resize(guide, size, interpolation=cv2.INTER_AREA), np.float32)
+    small = np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.float32) / np.float32(255)
     some = np.asarray(cv2.resize(values, size, interpolation=cv2.INTER_AREA), np.float32)
     mean_colour, mean_value = mean(small), mean(some)
     products = mean((small[..., :, None] * small[..., None, :]).reshape(*some.shape, 9)).reshape(*some.shape, 3, 3)
@@ -44,5 +46,17 @@ def guided_filter(
     together = mean(small * some[..., None]) - mean_colour * mean_value[..., None]
     slope = np.linalg.solve(covariance, together[..., None])[..., 0]
     offset = mean_value - (slope * mean_colour).sum(axis=2)
-    function = cv2.resize(mean(np.dstack([slope, offset])), (width, height), interpolation=cv2.INTER_LINEAR)
-    return (function[..., :3] * guide).sum(axis=2) + function[..., 3]
+    functions = mean(np.dstack([slope, offset]))
+    wide = np.asarray(cv2.resize(functions, (width, size[1]), interpolation=cv2.INTER_LINEAR), np.float32)
+    # The other axis is enlarged some rows at a time: of a large photo the functions would take gigabytes.
+    middle = ((np.arange(height) + 0.5) * (size[1] / height) - 0.5).clip(0, size[1] - 1)
+    above = middle.astype(np.int64)
+    below = np.minimum(above + 1, size[1] - 1)
+    share = (middle - above).astype(np.float32)[:, None, None]
+    filtered = np.empty((height, width), np.float32)
+    for start in range(0, height, _ROWS):
+        rows = slice(start, start + _ROWS)
+        function = wide[above[rows]] * (1 - share[rows]) + wide[below[rows]] * share[rows]
+        function[..., :3] *= pixels[rows] * np.float32(1 / 255)
+        np.sum(function, axis=2, out=filtered[rows])
+    return filtered

@@ -91,4 +91,5 @@ def _crf(values: NDArray[np.float32], pixels: NDArray[np.uint8], softness: float
 def _guided(values: NDArray[np.float32], pixels: NDArray[np.uint8], softness: float) -> NDArray[np.float32]:
     shrink = max(1, round((values.size / MOST_PIXELS) ** 0.5))
     radius = max(1, round(softness))
-    return guided_filter(values, pixels, radius=radius, epsilon=1e-3, shrink=shrink).clip(0, 1)
+    filtered = guided_filter(values, pixels, radius=radius, epsilon=1e-3, shrink=shrink)
+    return np.clip(filtered, 0, 1, out=filtered)

@@ -95,7 +95,7 @@ class Downloads:
         # The files name the photo as if it lay beside them: where it lies here is nobody's business.
         answered = AnsweredPhoto(folder / photo.name, photo.stem, answer.pixels, answer.predictions)
         written.write(answered)
-        written.finish([answered.to_record()])
+        written.finish([answered.record])
         return sorted(folder.iterdir())
 
     def _new_folder(self, size: int) -> Path:

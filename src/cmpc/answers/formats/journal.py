@@ -35,7 +35,7 @@ class AnswerJournal:
         self.path = out / UNFINISHED
         self.identity = dict(identity)
         self.records: dict[str, dict[str, Any]] = {}
-        """Name of a photo's results -> ``AnsweredPhoto.to_record``."""
+        """Name of a photo's results -> ``AnsweredPhoto.record``."""
         self._file: BinaryIO | None = None
         self._kept_bytes = 0
         if resume:

@@ -18,7 +18,8 @@ class MaskFilesFormat:
 
     def write(self, answered: AnsweredPhoto) -> list[str]:
         """As ``ResultsFormat``."""
-        write_results(self.out, answered.name, answered.photo, answered.pixels, answered.predictions)
+        told = answered.record["predictions"]
+        write_results(self.out, answered.name, answered.photo, answered.pixels, answered.predictions, told)
         return []
 
     def finish(self, records: Sequence[dict[str, Any]]) -> None:

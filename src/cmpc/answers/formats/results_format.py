@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -30,7 +31,8 @@ class AnsweredPhoto:
     predictions: Sequence[Prediction]
     """One for each expression."""
 
-    def to_record(self) -> dict[str, Any]:
+    @cached_property
+    def record(self) -> dict[str, Any]:
         """Everything but pixels and probabilities, as plain JSON values."""
         height, width = self.pixels.shape[:2]
         predictions = [replace(prediction).to_dict() for prediction in self.predictions]  # masks go one by one
@@ -62,7 +64,7 @@ class ResultsFormat(Protocol):
         """Writes the files about all photos.
 
         Args:
-            records: ``AnsweredPhoto.to_record`` of each photo, in their order.
+            records: ``AnsweredPhoto.record`` of each photo, in their order.
 
         Raises:
             OSError: a file cannot be written.
