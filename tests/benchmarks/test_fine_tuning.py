@@ -19,7 +19,7 @@ def test_a_row_is_printed_for_each_number_of_photos(
     (tmp_path / "scenes").mkdir()
     data, work = write_scenes(tmp_path / "scenes"), tmp_path / "work"
     monkeypatch.setitem(PRESETS, "small", tiny_preset())
-    steps = ("--steps", "2", "--steps-from-nothing", "2")
+    steps = ("--epochs", "1", "--steps-from-nothing", "2")
     model = ("--model", str(tiny_model_folder))
     monkeypatch.setattr(sys, "argv", ["", str(data), "--work", str(work), "--photos", "1", "3", *steps, *model])
     fine_tuning.main()

@@ -59,7 +59,7 @@ def run(options: Options) -> None:
     from rich.console import Console
 
     from cmpc.web.examples import read_examples
-    from cmpc.web.server import SERVER_THREAD, served
+    from cmpc.web.server import served, working_threads
     from cmpc.weights import DEFAULT_MODEL, SHIPPED_EXAMPLES
 
     console = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -81,8 +81,8 @@ def run(options: Options) -> None:
         console.print(f"The page is at {address} (Ctrl-C ends it).")
         noted.wait()
     status = 130 if noted.number == signal.SIGINT else 0
-    if any(thread.name == SERVER_THREAD for thread in threading.enumerate()):
-        os._exit(status)  # it computes without end: Python would wait for it, or be aborted by it
+    if working_threads():
+        os._exit(status)  # they compute without end: Python would be aborted by them
     if status:
         raise KeyboardInterrupt
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import tempfile
 import threading
+import time
 import webbrowser
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
 STYLE = Path(__file__).with_name("style.css")
 PORTS = range(7860, 7960)
 """Where the page listens, at the first that is free."""
-SERVER_THREAD = "cmpc-web"
-"""Name of the thread that serves. It is still there at the end only when work did not end in ``STOP_SECONDS``."""
+_SERVER_THREAD, _WORKER_THREAD = "cmpc-web", "AnyIO worker thread"
+"""Names of the thread that serves, and of those in which Gradio lets it answer."""
 STOP_SECONDS = 30
 """How long work that is being done may go on when the page ends."""
 _TIDY_SECONDS = 60
@@ -171,7 +172,8 @@ def _listening(host: str, port: int | None) -> Iterator[socket.socket]:
 @contextmanager
 def _running(server: uvicorn.Server, listener: socket.socket, service: Service) -> Iterator[None]:
     """Runs a server in a thread of its own; at the end the work that is being done is waited for."""
-    thread = threading.Thread(target=server.run, args=([listener],), name=SERVER_THREAD, daemon=True)
+    others = set(threading.enumerate())
+    thread = threading.Thread(target=server.run, args=([listener],), name=_SERVER_THREAD, daemon=True)
     thread.start()
     while not server.started:
         thread.join(0.01)
@@ -182,7 +184,16 @@ def _running(server: uvicorn.Server, listener: socket.socket, service: Service) 
     finally:
         service.close()
         server.should_exit = True
+        end = time.monotonic() + STOP_SECONDS
         thread.join(STOP_SECONDS)
+        for worker in set(working_threads()) - others:  # the server may leave them alone
+            worker.join(max(0.0, end - time.monotonic()))
+
+
+def working_threads() -> list[threading.Thread]:
+    """The threads that serve and answer. At the end of ``served`` there are some only when their work did not end in
+    ``STOP_SECONDS``."""
+    return [thread for thread in threading.enumerate() if thread.name in (_SERVER_THREAD, _WORKER_THREAD)]
 
 
 @contextmanager
