@@ -49,6 +49,7 @@ def test_recipe_makes_a_model_with_a_card_and_goes_on_where_it_was_stopped(
     monkeypatch.setitem(PRESETS, "photos", tiny)
     monkeypatch.setattr(recipe, "STAGES", TINY_STAGES)
     monkeypatch.setattr(recipe, "SCENES", 8)
+    monkeypatch.setattr(recipe, "IMAGE_SIZE", 96)
     instances = REFER / "refcoco" / "instances.json"
     work, model = tmp_path / "work", tmp_path / "model"
     arguments = {
@@ -65,7 +66,7 @@ def test_recipe_makes_a_model_with_a_card_and_goes_on_where_it_was_stopped(
     card = (model / "README.md").read_text(encoding="utf-8")
     assert "| person |" in card
     assert "| entity |" in card
-    assert "sees photos at 64 x 64 pixels" in " ".join(card.split())
+    assert "sees photos at 96 x 96 pixels, after learning from 64 x 64" in " ".join(card.split())
     words = cmpc.load(model).vocabulary.words
     assert {"puppy", "kitten"} <= set(words)  # which no expression says
 
