@@ -16,17 +16,16 @@ import cmpc
 from cmpc.cli import main
 from cmpc.data.schema import PreparedDataset
 from cmpc.deprecation import DeprecatedWarning, warn_deprecated
+from first_format import write_first_format
 
 ROOT = Path(__file__).parents[1]
-FORMAT_1 = ROOT / "tests" / "models" / "fixtures" / "config_format_1.json"
 
 
 @pytest.fixture
 def old_folder(tmp_path: Path) -> Path:
     """The model of Blocks, with the configuration that its first version had."""
     folder = tmp_path / "old"
-    shutil.copytree(ROOT / "src" / "cmpc" / "weights" / "blocks", folder)
-    shutil.copy(FORMAT_1, folder / "config.json")
+    write_first_format(folder)
     return folder
 
 

@@ -18,12 +18,13 @@ from cmpc.blocks.generate import make_sample
 from cmpc.cli import main
 from cmpc.cli.web import Options, make_service
 from cmpc.data.masks import decode_mask
-from cmpc.data.vocabulary import pad_tokens
-from cmpc.engines.torch_engine import TorchEngine
+from cmpc.engines.engine import Answers
 from cmpc.evaluation.metrics import overlap
 from cmpc.model_folder import located
 from cmpc.web.examples import read_examples
 from cmpc.weights import SHIPPED_EXAMPLES, SHIPPED_MODELS
+from first_format import write_first_format
+from weights.record_answers import RECORD, answers_of
 
 ROOT = Path(__file__).parents[2]
 PHOTOS = ROOT / "examples" / "photos"
@@ -41,26 +42,21 @@ def test_they_are_small_and_hold_nothing_but_tensors_and_text(name: str) -> None
 
 
 def test_half_the_bytes_give_the_same_answers(tmp_path: Path) -> None:
-    """The weights are stored in fp16. Their answers in fp32, every sixth row and column, were recorded with the program
-    that wrote the first format of configurations; a folder of that format answers as the shipped one does."""
-    with np.load(Path(__file__).parent / "fixtures" / "answers_of_float32.npz") as recorded:
-        expected, types = recorded["logits"], recorded["word_types"]
+    """The weights are stored in fp16. What they answered in fp32, as they were learned, was recorded (by
+    ``python tests/weights/record_answers.py RUN/last``). A folder of the first format answers as the shipped one."""
     old = tmp_path / "old"
-    shutil.copytree(BLOCKS, old)
-    shutil.copy(ROOT / "tests" / "models" / "fixtures" / "config_format_1.json", old / "config.json")
-    answers = []
-    for folder in (BLOCKS, old):
-        segmenter = cmpc.load(folder)
-        assert isinstance(segmenter.engine, TorchEngine)
-        expressions = (SHIPPED_EXAMPLES["blocks"] / "scene-4.txt").read_text().split("\n")
-        ids = [segmenter.query(expression).ids for expression in expressions if expression]
-        seen = segmenter.set_image(SHIPPED_EXAMPLES["blocks"] / "scene-4.jpg")
-        answers.append(segmenter.engine.comprehend(seen.features, pad_tokens(ids)))
-    (logits, word_types, _), (old_logits, *_) = answers
-    differences = np.linalg.norm(logits[:, ::6, ::6] - expected, axis=(1, 2)) / np.linalg.norm(expected, axis=(1, 2))
-    assert differences.max() < 1e-3
-    np.testing.assert_allclose(word_types, types, atol=1e-3)
-    np.testing.assert_array_equal(old_logits, logits)
+    write_first_format(old)
+    with np.load(RECORD) as recorded:
+        expected = Answers(**recorded)
+    found, of_first_format = answers_of(BLOCKS), answers_of(old)
+    norms = [np.linalg.norm(logits, axis=(1, 2)) for logits in (found.logits - expected.logits, expected.logits)]
+    assert (norms[0] / norms[1]).max() < 1e-3
+    np.testing.assert_allclose(found.word_types, expected.word_types, atol=1e-3)
+    assert found.presence is not None
+    assert expected.presence is not None
+    np.testing.assert_allclose(found.presence, expected.presence, atol=0.02)
+    np.testing.assert_array_equal(of_first_format.logits, found.logits)
+    assert of_first_format.presence is None
 
 
 @pytest.mark.slow
