@@ -47,13 +47,23 @@ def test_overlays_of_large_photos_are_smaller_and_masks_are_not(
 ) -> None:
     monkeypatch.setattr("cmpc.answers.results.MOST_DRAWN", 3_000)
     pixels = np.asarray(Image.open(photo))
-    predictions = cmpc.load(tiny_model_folder).predict(["the left man"], image=photo)
-    [result] = write_results(tmp_path, "photo", photo, pixels, predictions)
-    mask = np.asarray(Image.open(tmp_path / result["mask"]))
-    assert mask.shape == pixels.shape[:2]
-    drawn = np.asarray(Image.open(tmp_path / "photo.overlay.png"))
-    assert 2_800 <= drawn.shape[1] ** 2 * pixels.shape[0] / pixels.shape[1] <= 3_000
-    assert drawn.shape[0] > round(drawn.shape[1] * pixels.shape[0] / pixels.shape[1])  # the legend is below
+    segmenter = cmpc.load(tiny_model_folder)
+    nothing = segmenter.predict(["the left man"], image=photo, threshold=1)
+    [result] = write_results(tmp_path, "photo", photo, pixels, nothing)
+    assert np.asarray(Image.open(tmp_path / result["mask"])).shape == pixels.shape[:2]
+    drawn = np.asarray(Image.open(tmp_path / "photo.overlay.png"), np.int16)
+    columns = drawn.shape[1]
+    rows = int(pixels.shape[0] * (3_000 / pixels[..., 0].size) ** 0.5)
+    assert 2_800 <= rows * columns <= 3_000
+    assert drawn.shape[0] > rows  # the legend is below
+    shrunk = np.asarray(Image.fromarray(pixels).resize((columns, rows), Image.Resampling.BOX))
+    assert np.abs(drawn[:rows] - shrunk).mean() < 2
+
+    everything = segmenter.predict(["the left man"], image=photo, threshold=0)
+    write_results(tmp_path, "photo", photo, pixels, everything)
+    drawn = np.asarray(Image.open(tmp_path / "photo.overlay.png"))[3 : rows - 3, 3:-3]
+    blended = overlay(shrunk, [np.ones((rows, columns), np.bool_)])[3:-3, 3:-3]
+    assert np.abs(drawn - blended.astype(np.int16)).mean() < 2
 
 
 def test_masks_are_blended_in_their_colours() -> None:

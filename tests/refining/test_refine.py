@@ -70,6 +70,17 @@ def test_guided_filter_equals_its_definition() -> None:
     np.testing.assert_allclose(guided_filter(values, pixels, radius=radius, epsilon=epsilon), expected, atol=1e-4)
 
 
+def test_guided_filter_at_a_part_of_the_size_is_close_to_that_at_the_whole() -> None:
+    """Of a photo with more rows than are filtered at once."""
+    random = np.random.default_rng(2)
+    pixels = np.asarray(cv2.GaussianBlur(random.integers(0, 256, (201, 90, 3), np.uint8), (0, 0), 8), np.uint8)
+    values = np.asarray(cv2.GaussianBlur(random.random((201, 90)).astype(np.float32), (0, 0), 8), np.float32)
+    values = (values - values.min()) / (values.max() - values.min())
+    whole, part = (guided_filter(values, pixels, radius=12, epsilon=1e-3, shrink=shrink) for shrink in (1, 3))
+    assert whole.std() > 0.1
+    np.testing.assert_allclose(part, whole, atol=0.05)
+
+
 def test_segmenter_refines_wherever_it_has_the_photo(tiny_model_folder: Path, photo: Path) -> None:
     segmenter = cmpc.load(tiny_model_folder)
     [plain] = segmenter.predict("dog", image=photo, threshold=0.4)

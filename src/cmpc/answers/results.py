@@ -97,7 +97,7 @@ def _write(
     rows, columns = max(1, int(height * shrunk)), max(1, int(width * shrunk))
     drawn = np.empty((rows + legend_height(columns, len(predictions)), columns, 3), np.uint8)
     if shrunk < 1:
-        cv2.resize(pixels, (columns, rows), dst=drawn[:rows], interpolation=cv2.INTER_AREA)
+        drawn[:rows] = cv2.resize(pixels, (columns, rows), interpolation=cv2.INTER_AREA)
     else:
         drawn[:rows] = pixels
     results, outlines, captions = [], [], []
