@@ -85,6 +85,27 @@ def test_other_splits_are_taken_over_without_new_scenes_and_expressions_can_be_m
     assert main(phrase) == 0
 
 
+def test_photos_of_splits_may_lie_in_folders_of_their_own_as_those_of_coco(tmp_path: Path) -> None:
+    coco = tmp_path / "coco"
+    arguments = ["--images", str(coco), "--out", str(tmp_path / "out"), "--scenes", "4", "--workers", "1"]
+    arguments += ["--annotations"]
+    for split, things in {"train": DOGS, "val": LONE_CAT}.items():
+        given = write(tmp_path / split, things)
+        coco.mkdir(exist_ok=True)
+        (given / "photos").rename(coco / f"{split}2017")
+        arguments.append(f"{split}={given / 'instances.json'}")
+    assert main(["compose", *arguments]) == 0
+    for split, count in {"train": 5, "val": 1}.items():
+        files = [image["file_name"] for image in read(tmp_path / "out", split)["images"]]
+        assert files[0] == f"{split}2017/1.png"
+        assert len(files) == count
+        first = tmp_path / "out/images" / files[0]
+        assert first.read_bytes() == (coco / files[0]).read_bytes()
+    splits = [f"{split}={tmp_path / f'out/instances_{split}.json'}" for split in ("train", "val")]
+    images, phrases = str(tmp_path / "out/images"), str(tmp_path / "phrases")
+    assert main(["phrase", "--annotations", *splits, "--images", images, "--out", phrases]) == 0
+
+
 @pytest.mark.parametrize(
     ("change", "more", "status", "sentence"),
     [

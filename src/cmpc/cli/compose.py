@@ -19,7 +19,7 @@ class Options:
     """Annotation files, each with its split: train=instances_train.json val=instances_val.json. New scenes are made of
     the photos of the first, and belong to it; a file without a split is train."""
     images: Path
-    """Folder that holds the photos."""
+    """Folder that holds the photos, or the one above it."""
     out: Path
     """Folder to write: images/ and instances_<split>.json. One that stands there is replaced."""
     scenes: int = 20_000

@@ -22,6 +22,7 @@ from cmpc.errors import UserError
 from cmpc.files import atomic_folder
 from cmpc.phrasing.annotations import AnnotatedPhoto, Annotation, Faults, read_photos
 from cmpc.phrasing.composition import SceneComposer
+from cmpc.phrasing.photo_folder import find_photos
 from cmpc.processes import prepare_process
 
 IMAGES, INSTANCES = "images", "instances_{split}.json"
@@ -57,7 +58,7 @@ def compose(
 
     Args:
         files: split -> file in the format of COCO's ``instances_*.json``.
-        images: folder of their photos.
+        images: the folder that holds their photos, or the one above it.
         out: folder to write; one that stands there is replaced as a whole.
         scenes: how many new ones.
         seed: another one gives other scenes.
@@ -67,7 +68,7 @@ def compose(
     Raises:
         UserError: the file cannot be used, something is broken, or photos are missing.
     """
-    splits = {split: _read(path, images) for split, path in files.items()}
+    splits, images = _read(files, images)
     kinds = sorted({one.kind for photos in splits.values() for photo in photos for one in photo.annotations})
     categories = {kind: number for number, kind in enumerate(kinds, start=1)}
     photos, *_ = splits.values()
@@ -133,17 +134,21 @@ class _Table:
         return {"images": self.images, "annotations": self.annotations, "categories": categories}
 
 
-def _read(annotations: Path, images: Path) -> list[AnnotatedPhoto]:
-    faults = Faults()
-    photos = list(read_photos(annotations, faults))
-    for photo in photos:
-        if not (images / photo.file).is_file():
-            faults.add(f"photos that are missing in {images}", photo.file)
-    if faults.counts:
-        raise UserError(f"{'; '.join(faults.lines())}. Mend them, or leave them out of {annotations.name}.")
-    if not any(one.rle is not None for photo in photos for one in photo.annotations):
-        raise UserError(f"{annotations} has no annotation with a mask: there is nothing to make scenes of.")
-    return photos
+def _read(files: Mapping[str, Path], images: Path) -> tuple[dict[str, list[AnnotatedPhoto]], Path]:
+    """The photos of each split, and the folder in which they lie."""
+    faults = {split: Faults() for split in files}
+    splits = {split: list(read_photos(path, faults[split])) for split, path in files.items()}
+    folder = find_photos(images, splits)
+    for split, photos in splits.items():
+        for photo in photos:
+            if not (folder / photo.file).is_file():
+                faults[split].add(f"photos that are missing in {folder}", photo.file)
+        if faults[split].counts:
+            lines = "; ".join(faults[split].lines())
+            raise UserError(f"{lines}. Mend them, or leave them out of {files[split].name}.")
+        if not any(one.rle is not None for photo in photos for one in photo.annotations):
+            raise UserError(f"{files[split]} has no annotation with a mask: there is nothing to make scenes of.")
+    return splits, folder
 
 
 def _write_scenes(

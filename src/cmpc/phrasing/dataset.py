@@ -14,7 +14,7 @@ from cmpc.data.image_formats import read_header
 from cmpc.data.images import read_image
 from cmpc.data.masks import decode_mask, union_of
 from cmpc.data.schema import GroundedWords, ReferredObject
-from cmpc.data.sources.collection import Track, existing_files, find_image_folder, no_progress
+from cmpc.data.sources.collection import Track, existing_files, no_progress
 from cmpc.data.sources.faults import Faults
 from cmpc.data.sources.targets import target_of
 from cmpc.data.sources.upright import Exif, TurnedPhotos
@@ -23,8 +23,7 @@ from cmpc.phrasing.annotations import AnnotatedPhoto, Annotation, read_photos
 from cmpc.phrasing.expressions import describe, describe_absent, describe_several
 from cmpc.phrasing.geometry import Instance, scene_of
 from cmpc.phrasing.meaning import GroundedExpression
-
-USUAL_IMAGE_FOLDERS = ("train2014", "val2014", "train2017", "val2017", "images")
+from cmpc.phrasing.photo_folder import find_photos
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +90,7 @@ def make_phrases(
     """
     faults = Faults()
     photos = {split: list(read_photos(path, faults)) for split, path in files.items()}
-    folder = _find_photos(images, photos)
+    folder = find_photos(images, photos)
     names = [photo.file for listed in photos.values() for photo in listed]
     present = existing_files(folder, names)
     found = Phrases({}, folder, faults, TurnedPhotos(exif), sorted(set(names) - present))
@@ -114,20 +113,6 @@ def make_phrases(
     if not any(found.rows.values()):
         raise UserError(_empty_message(photos, settings, found))
     return found
-
-
-def _find_photos(images: Path, photos: dict[str, list[AnnotatedPhoto]]) -> Path:
-    """The folder that holds the photos; where each split has one of its own, the given one, and files are named so."""
-    folders = {}
-    for split, listed in photos.items():
-        usual = sorted(USUAL_IMAGE_FOLDERS, key=lambda name: not name.startswith(split))  # where both fit, its own
-        folders[split] = find_image_folder(images, usual, [photo.file for photo in listed])
-    if len(set(folders.values())) == 1:
-        return folders.popitem()[1]
-    for split, folder in folders.items():
-        if folder != images:
-            photos[split] = [replace(photo, file=f"{folder.name}/{photo.file}") for photo in photos[split]]
-    return images
 
 
 def _fits(photo: AnnotatedPhoto, found: Phrases) -> bool:
