@@ -14,7 +14,7 @@ from pathlib import Path
 
 import tyro
 from PIL import Image
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page, ViewportSize, sync_playwright
 
 from cmpc.cli.web import Options as PageOptions
 from cmpc.cli.web import make_service
@@ -24,7 +24,7 @@ from cmpc.web.server import served
 from cmpc.weights import SHIPPED_EXAMPLES
 
 DOCS_PICTURE = Path(__file__).parents[1] / "docs" / "images" / "page.png"
-SIZE = {"width": 1280, "height": 1000}
+SIZE: ViewportSize = {"width": 1280, "height": 1000}
 """Pixels of the window."""
 
 
