@@ -31,20 +31,14 @@ def command(name: str, *arguments: str | Path) -> None:
         sys.exit(status)
 
 
-def save(model: Path, out: Path, card: str | None, *, image_size: int | None = None) -> None:
-    """Writes a model with its weights in half precision, and with another side of the square that it is shown, if one
-    is given."""
+def save(model: Path, out: Path, card: str | None) -> None:
+    """Writes a model with its weights in half precision."""
     import torch
 
     from cmpc.model_folder import load_model_folder, save_model_folder
-    from cmpc.models.build import build_network
 
     loaded = load_model_folder(model)
-    network = loaded.model
-    if image_size is not None:
-        network = build_network(network.config.changed(image={"size": image_size}))
-        network.load_state_dict(loaded.model.state_dict())
-    save_model_folder(out, network, loaded.vocabulary, card, dtype=torch.float16)
+    save_model_folder(out, loaded.model, loaded.vocabulary, card, dtype=torch.float16)
 
 
 SOMETHING = "something"

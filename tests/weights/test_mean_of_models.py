@@ -25,7 +25,7 @@ def save(folder: Path, seed: int, words: int = 6) -> Path:
     return folder
 
 
-def mean(*arguments: Path) -> subprocess.CompletedProcess[str]:
+def mean(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, EXAMPLE, *arguments], capture_output=True, text=True, check=False)
 
 
@@ -37,9 +37,20 @@ def test_each_value_is_the_mean_and_models_stay_as_they_are(tmp_path: Path) -> N
     for name, value in found.items():
         expected = torch.stack([state[name].float() for state in before]).mean(dim=0).to(value.dtype)
         torch.testing.assert_close(value, expected)
+    assert mean(*models[:2], *("--shares", "0.25", "0.75", "--out"), tmp_path / "shared").returncode == 0
+    for name, value in load_model_folder(tmp_path / "shared").model.state_dict().items():
+        expected = 0.25 * before[0][name].float() + 0.75 * before[1][name].float()
+        torch.testing.assert_close(value, expected.to(value.dtype))
     for model, state in zip(models, before, strict=True):
         after = load_model_folder(model).model.state_dict()
         assert all(torch.equal(after[name], value) for name, value in state.items())
+
+
+def test_shares_that_are_no_mean_are_refused(tmp_path: Path) -> None:
+    models = [save(tmp_path / str(seed), seed) for seed in range(2)]
+    result = mean(*models, "--shares", "0.5", "0.6", "--out", tmp_path / "mean")
+    assert result.returncode == 1
+    assert "2 numbers that sum to 1" in result.stderr
 
 
 @pytest.mark.parametrize("other", ["words", "folder"])

@@ -27,7 +27,10 @@ TINY_STAGES = {
         "train",
         "--preset photos --freeze-backbone --batch-images 4 --expressions-per-image 3 --steps 2 --validate-every 0",
     ),
-    "together": recipe.Stage("train", "--batch-images 4 --expressions-per-image 3 --steps 2 --validate-every 0"),
+    "things": recipe.Stage("pretrain", "--parts objects --image.size 96 --batch-images 4 --steps 2"),
+    "together": recipe.Stage(
+        "train", "--image.size 96 --batch-images 4 --expressions-per-image 3 --steps 2 --validate-every 0"
+    ),
 }
 
 
@@ -49,7 +52,6 @@ def test_recipe_makes_a_model_with_a_card_and_goes_on_where_it_was_stopped(
     monkeypatch.setitem(PRESETS, "photos", tiny)
     monkeypatch.setattr(recipe, "STAGES", TINY_STAGES)
     monkeypatch.setattr(recipe, "SCENES", 8)
-    monkeypatch.setattr(recipe, "IMAGE_SIZE", 96)
     instances = REFER / "refcoco" / "instances.json"
     work, model = tmp_path / "work", tmp_path / "model"
     arguments = {
@@ -66,7 +68,7 @@ def test_recipe_makes_a_model_with_a_card_and_goes_on_where_it_was_stopped(
     card = (model / "README.md").read_text(encoding="utf-8")
     assert "| person |" in card
     assert "| entity |" in card
-    assert "sees photos at 96 x 96 pixels, after learning from 64 x 64" in " ".join(card.split())
+    assert "sees photos at 96 x 96 pixels" in " ".join(card.split())
     words = cmpc.load(model).vocabulary.words
     assert {"puppy", "kitten"} <= set(words)  # which no expression says
 
@@ -79,6 +81,12 @@ def test_recipe_makes_a_model_with_a_card_and_goes_on_where_it_was_stopped(
     assert {"backbone", "object_reader", "levels", "score", "language"} <= changed
     frozen = "backbone.blocks.0.conv_depthwise.weight"
     assert torch.equal(states["together"][frozen], states["see"][frozen])
+    for key, value in load_file(model / "model.safetensors").items():  # of the last two stages
+        mean = 0.3 * states["things"][key].double() + 0.7 * states["together"][key].double()
+        torch.testing.assert_close(value.double(), mean, rtol=2e-3, atol=1e-4)
+    things = states["things"]
+    changed = {key.partition(".")[0] for key, value in things.items() if not torch.equal(value, before[key])}
+    assert changed == {"object_reader"}
     kitten = words.index("kitten")  # words that nobody says keep their vectors
     rows = [state["language.embedding.weight"][kitten] for state in (before, after)]
     assert torch.equal(*rows)
@@ -95,5 +103,8 @@ def test_commands_of_the_stages_are_understood(name: str, monkeypatch: pytest.Mo
     given: list[tuple[str, ...]] = []
     monkeypatch.setattr(recipe, "command", lambda *arguments: given.append(tuple(map(str, arguments))))
     (tmp_path / name).mkdir()
-    recipe.train(tmp_path, name, Path("lite2.pth"))
-    assert parse(given[0][0], given[0][1:]).out == tmp_path / name
+    recipe.train(tmp_path, name, Path("lite2.pth"), steps_factor=2.5)
+    options = parse(given[0][0], given[0][1:])
+    assert options.out == tmp_path / name
+    steps = recipe.STAGES[name].settings.partition("--steps ")[2].split()[0]
+    assert options.steps == 2.5 * int(steps)
