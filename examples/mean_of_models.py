@@ -10,6 +10,7 @@ Optima and Better Generalization", 2018.
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +18,7 @@ from pathlib import Path
 import torch
 
 from cmpc.errors import UserError
-from cmpc.model_folder import LoadedModel, load_model_folder, save_model_folder
+from cmpc.model_folder import LoadedModel, is_model_folder, load_model_folder, save_model_folder
 
 
 def main() -> int:
@@ -28,11 +29,13 @@ def main() -> int:
     parser.add_argument("--out", type=Path, required=True, help="model folder to write")
     options = parser.parse_args()
     try:
+        if options.out.exists() and not is_model_folder(options.out):
+            raise UserError(f"{options.out} is there already and no model folder: give another one with --out.")
         mean = mean_of([load_model_folder(folder) for folder in options.models], options.shares)
-    except UserError as error:
+        save_model_folder(options.out, mean.model, mean.vocabulary)
+    except (UserError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    save_model_folder(options.out, mean.model, mean.vocabulary)
     print(f"the mean of {len(options.models)} models is in {options.out}")
     return 0
 
@@ -49,7 +52,7 @@ def mean_of(models: Sequence[LoadedModel], shares: Sequence[float] | None = None
     """
     first = models[0]
     shares = shares or [1 / len(models)] * len(models)
-    if len(shares) != len(models) or abs(sum(shares) - 1) > 1e-6:
+    if len(shares) != len(models) or not math.isclose(sum(shares), 1, abs_tol=1e-6):
         raise UserError(f"--shares needs {len(models)} numbers that sum to 1, one for each model.")
     for other in models[1:]:
         if other.model.config != first.model.config or other.vocabulary.words != first.vocabulary.words:

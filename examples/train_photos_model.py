@@ -71,6 +71,8 @@ LAST_SHARE = 0.7
 """Share of the weights of the last stage in those that ship; the rest is what it began with. Expressions of a grammar
 make a network forget some of what it would understand of others: on ``val`` the mean costs half a point of
 precision@0.5, on that of UNC it brings two."""
+MOST_TIMES = 1_000
+"""Most times the steps of a stage that may be asked for."""
 LEAST_OF_A_KIND = 10
 """Expressions from which the card gives the figures of a kind."""
 
@@ -85,7 +87,7 @@ def main() -> int:
     parser.add_argument("--glove", type=Path, required=True, help="word vectors: GloVe text of 100 values a word")
     parser.add_argument("--work", type=Path, required=True, help="folder for scenes, runs and reports")
     parser.add_argument("--out", type=Path, required=True, help="model folder to write")
-    parser.add_argument("--steps-factor", type=float, default=1.0, help="times as many steps in every stage")
+    parser.add_argument("--steps-factor", type=factor, default=1.0, help="times as many steps in every stage")
     parser.add_argument("--note", default="", help="what the card is to say of this run besides")
     options = parser.parse_args()
     work: Path = options.work
@@ -99,6 +101,14 @@ def main() -> int:
     save(mean, options.out, card=card(work, report, note=options.note))
     print(f"the model is in {options.out}")
     return 0
+
+
+def factor(text: str) -> float:
+    """A number of times, for argparse."""
+    value = float(text)
+    if not 0 < value <= MOST_TIMES:
+        raise argparse.ArgumentTypeError(f"must be more than 0 and at most {MOST_TIMES:,}, got {text}")
+    return value
 
 
 def prepare(work: Path, options: argparse.Namespace) -> None:

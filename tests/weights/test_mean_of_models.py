@@ -46,11 +46,21 @@ def test_each_value_is_the_mean_and_models_stay_as_they_are(tmp_path: Path) -> N
         assert all(torch.equal(after[name], value) for name, value in state.items())
 
 
-def test_shares_that_are_no_mean_are_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("shares", [("0.5", "0.6"), ("1",), ("nan", "1")])
+def test_shares_that_are_no_mean_are_refused(tmp_path: Path, shares: tuple[str, ...]) -> None:
     models = [save(tmp_path / str(seed), seed) for seed in range(2)]
-    result = mean(*models, "--shares", "0.5", "0.6", "--out", tmp_path / "mean")
+    result = mean(*models, "--shares", *shares, "--out", tmp_path / "mean")
     assert result.returncode == 1
     assert "2 numbers that sum to 1" in result.stderr
+    assert not (tmp_path / "mean").exists()
+
+
+def test_no_folder_of_something_else_is_replaced(tmp_path: Path) -> None:
+    models = [save(tmp_path / str(seed), seed) for seed in range(2)]
+    result = mean(*models, "--out", tmp_path)
+    assert result.returncode == 1
+    assert "no model folder" in result.stderr
+    assert models[0].exists()
 
 
 @pytest.mark.parametrize("other", ["words", "folder"])

@@ -108,3 +108,14 @@ def test_commands_of_the_stages_are_understood(name: str, monkeypatch: pytest.Mo
     assert options.out == tmp_path / name
     steps = recipe.STAGES[name].settings.partition("--steps ")[2].split()[0]
     assert options.steps == 2.5 * int(steps)
+
+
+@pytest.mark.parametrize("times", ["0", "-1", "nan", "inf", "many"])
+def test_numbers_of_times_that_are_none_are_refused(
+    times: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["recipe", "--steps-factor", times])
+    with pytest.raises(SystemExit) as ended:
+        recipe.main()
+    assert ended.value.code == 2
+    assert "argument --steps-factor" in capsys.readouterr().err

@@ -9,6 +9,7 @@ from cmpc.data.sources.collection import find_image_folder
 from cmpc.phrasing.annotations import AnnotatedPhoto
 
 USUAL_IMAGE_FOLDERS = ("train2014", "val2014", "train2017", "val2017", "images")
+"""Where photos often lie below the folder that is given."""
 
 
 def find_photos(images: Path, photos: dict[str, list[AnnotatedPhoto]]) -> Path:
